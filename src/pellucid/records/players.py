@@ -1,0 +1,122 @@
+"""Players: the units an explanation speaks of, and which input elements each of them owns.
+
+A row in model space is a flat run of D elements. A player is a column, an image region, a word;
+``labels`` says, element by element, whose it is (−1: nobody's, never removed). One map serves all
+rows, or every row has its own (superpixels, words), and then rows may have different numbers
+of players.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, shorten
+
+
+@dataclass(frozen=True, eq=False)
+class Players:
+    """The players of N rows.
+
+    Attributes
+    ----------
+    labels: ``Int[R, D]``, the player of each element, R = 1 (shared) or N.
+    names: R tuples of player names, in the order of the labels.
+    kind: what a player is: ``"column"``, ``"pixel"``, ``"patch"``, ``"region"``, ``"word"``, ``"element"``.
+    types: the type of each player where all rows share them: ``"numeric"``, ``"categorical"``, …
+    layout: the shape of one row before it was flattened, e.g. ``(3, 64, 64)``.
+    """
+
+    labels: np.ndarray
+    names: tuple[tuple[str, ...], ...]
+    kind: str = "element"
+    types: tuple[str, ...] = ()
+    layout: tuple[int, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        labels = np.atleast_2d(np.asarray(self.labels, dtype=np.int64)).copy()
+        labels.setflags(write=False)
+        object.__setattr__(self, "labels", labels)
+        if len(self.names) != len(labels):
+            raise InputError(f"{len(labels)} label maps but {len(self.names)} lists of player names")
+        for row, names in enumerate(self.names):
+            held = np.unique(labels[row][labels[row] >= 0])
+            if not np.array_equal(held, np.arange(len(names))):
+                missing = sorted(set(range(len(names))) - set(held.tolist()))[:5]
+                raise InputError(
+                    f"labels and names of the players disagree: {len(names)} names, players without elements {missing}",
+                    where=f"row {row}",
+                    fix="label the elements 0 … n−1, and −1 for nobody's",
+                )
+
+    @classmethod
+    def shared(cls, labels: np.ndarray, names: Sequence[str], **fields: Any) -> Players:
+        """Players whose map is the same for every row."""
+        return cls(np.asarray(labels)[None], (tuple(map(str, names)),), **fields)
+
+    @classmethod
+    def elements(cls, names: Sequence[str], layout: tuple[int, ...] = (), kind: str = "element") -> Players:
+        """Every input element a player of its own."""
+        return cls.shared(np.arange(len(names)), names, kind=kind, layout=layout)
+
+    @property
+    def is_shared(self) -> bool:
+        return len(self.labels) == 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """``Int[R]``: how many players each row has."""
+        return np.array([len(names) for names in self.names])
+
+    @property
+    def most(self) -> int:
+        """The largest number of players of any row: the width of the result."""
+        return int(self.counts.max()) if len(self.names) else 0
+
+    @property
+    def every_element(self) -> bool:
+        """True where each element is its own player, in order."""
+        return self.is_shared and np.array_equal(self.labels[0], np.arange(self.labels.shape[1]))
+
+    def of(self, row: int) -> tuple[str, ...]:
+        """The player names of one row."""
+        return self.names[0] if self.is_shared else self.names[row]
+
+    def map_of(self, row: int) -> np.ndarray:
+        """The labels of one row in the row's own layout (a region map, for an image)."""
+        labels = self.labels[0 if self.is_shared else row]
+        return labels.reshape(self.layout) if self.layout else labels
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Players:
+        """The players of some rows."""
+        if self.is_shared:
+            return self
+        rows = [int(row) for row in rows]
+        return Players(self.labels[rows], tuple(self.names[row] for row in rows), self.kind, self.types, self.layout)
+
+    def spread(self, values: np.ndarray, row: int) -> np.ndarray:
+        """Player values ``[n]`` laid over the elements of a row, in its layout; NaN where nobody owns one."""
+        labels = self.map_of(row)
+        padded = np.append(np.asarray(values, dtype=np.float64), np.nan)
+        return padded[np.where(labels >= 0, labels, len(padded) - 1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "names": [list(names) for names in self.names],
+            "kind": self.kind,
+            "types": list(self.types),
+            "layout": list(self.layout),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], labels: np.ndarray) -> Players:
+        names = tuple(tuple(row) for row in data["names"])
+        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(shorten(name, 20) for name in self.names[0][:4])
+        more = ", …" if self.most > 4 else ""
+        return f"Players({self.most} × {self.kind}: {shown}{more})"
