@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -53,8 +54,8 @@ class Schema:
     columns: tuple[Column, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        names = [column.name for column in self.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(column.name for column in self.columns)
+        twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise InputError(
                 f"the column name {shorten(twice[0])!r} is used more than once", fix="rename one of the columns"

@@ -1,0 +1,141 @@
+"""The door for questions: strings and numbers become a target, a removal, players; all of it one Problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..modalities.image import Patches
+from ..modalities.tabular import Columns
+from ..problem.model import Model
+from ..problem.problem import Problem
+from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace
+from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
+from ..problem.units import Elements, Units, Words
+from ..records.errors import InputError, RemovalError, TargetError
+from ..records.messages import Caution
+from ..records.players import Players
+from .rows import Read, as_inputs
+from .wrap import wrap
+
+COARSE = 8
+"""An image is divided into about this many patches a side for methods that ask coalition by coalition."""
+
+
+def as_problem(
+    model: Any,
+    rows: Any,
+    *,
+    target: Any = "predicted",
+    background: Any = None,
+    removal: Any = None,
+    players: Any = None,
+    fine: bool = True,
+    seed: int = 0,
+) -> Problem:
+    """Everything the user gave, validated together.
+
+    ``fine`` says whether every element may be a player of its own by default (gradient methods), or images
+    are divided into patches (methods that ask coalition by coalition).
+    """
+    model = wrap(model)
+    read = as_inputs(model, rows)
+    chosen, cautions = _removal(model, read, background, removal, seed)
+    units = _units(players, read, fine)
+    made = units if isinstance(units, Players) else units.make(read.inputs, model.encoding if read.columns else None)
+    return Problem(model, read.inputs, made, chosen, as_target(target), read.kind, tuple(cautions))
+
+
+def as_target(given: Any) -> Target:
+    """A target from what the user wrote: "predicted", "all", "top:3", an index, a name, a pair, a list, a function."""
+    if isinstance(given, Target):
+        return given
+    if isinstance(given, str):
+        if given in ("predicted", "all"):
+            return Predicted() if given == "predicted" else All()
+        lead, _, count = given.partition(":")
+        return Top(int(count)) if lead == "top" and count.isdigit() else Class(given)
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        return Class(int(given))
+    if isinstance(given, tuple) and len(given) == 2:
+        return Contrast(*(_which(part) for part in given))
+    if isinstance(given, (list, np.ndarray, Tensor)):
+        listed = given.tolist() if not isinstance(given, list) else given
+        return EachRow(tuple(_which(part) for part in listed))
+    if callable(given):
+        return Computed(given)
+    raise TargetError(
+        f"{given!r} is not a target",
+        fix='use "predicted", an index, a name, ("A", "B"), "all", "top:3", a list with one per row, or a function',
+    )
+
+
+def _which(part: Any) -> int | str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, bool) or not isinstance(part, (int, np.integer)):
+        raise TargetError(f"{part!r} is neither the index nor the name of an output")
+    return int(part)
+
+
+def _units(given: Any, read: Read, fine: bool) -> Units | Players:
+    if isinstance(given, (Units, Players)):
+        return given
+    if given is not None:
+        raise InputError(f"{given!r} does not say what the players are", fix="see pellucid.players, or give Players(…)")
+    if read.kind == "words":
+        return Words()
+    if read.kind == "table":
+        return Columns(read.columns)
+    if read.kind == "image" and not fine:
+        height, width = next(iter(read.inputs.shapes.values()))[1:]
+        return Patches(max(1, -(-max(height, width) // COARSE)))
+    return Elements()
+
+
+def _removal(model: Model, read: Read, background: Any, removal: Any, seed: int) -> tuple[Removal, list[Caution]]:
+    if background is not None and removal is not None:
+        raise RemovalError(
+            "background= and removal= both say what is absent",
+            fix="background=rows is short for removal=Marginal(rows); give one of them",
+        )
+    if removal is not None and not isinstance(removal, Removal):
+        raise RemovalError(f"{removal!r} is not a removal", fix="see pellucid.removals")
+    if read.kind == "words":
+        return removal or Replace(), []
+    if background is None and removal is None:
+        return Constant(0.0), [Caution.of("zero_baseline", "note")]
+
+    def flatten(rows: Any) -> Tensor:
+        inputs = as_inputs(model, _as_batch(rows, read)).inputs
+        return inputs.flat
+
+    if removal is None:
+        removal = Marginal(background)
+    prepared = removal.prepared(flatten, seed)
+    if isinstance(prepared, Marginal) and len(prepared.rows) == 1:
+        prepared = Constant(prepared.rows)
+    cautions = []
+    if isinstance(prepared, Marginal) and prepared.given > MOST_ROWS:
+        cautions.append(Caution.of("background_reduced", "note", given=prepared.given, kept=len(prepared.rows)))
+    if isinstance(prepared, Constant) and isinstance(prepared.value, Tensor) and _is_the_row(prepared.value, read):
+        cautions.append(Caution.of("background_of_one", "yellow"))
+    return prepared, cautions
+
+
+def _is_the_row(value: Tensor, read: Read) -> bool:
+    flat = read.inputs.flat
+    return len(flat) == 1 and value.shape == flat.shape and bool((value.to(flat) == flat).all())
+
+
+def _as_batch(rows: Any, read: Read) -> Any:
+    """One row without its leading dimension stands for a batch of one."""
+    if isinstance(rows, (Tensor, np.ndarray)):
+        one = next(iter(read.inputs.shapes.values()))
+        return rows[None] if tuple(rows.shape) == one else rows
+    if isinstance(rows, dict) and not any(isinstance(v, (Tensor, np.ndarray, Sequence)) for v in rows.values()):
+        return [rows]
+    return rows

@@ -1,0 +1,299 @@
+"""The engine: opens sessions on a problem and turns a method's estimates into a sealed explanation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from operator import add
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..problem.problem import Problem
+from ..problem.target import BoundTarget
+from ..records.errors import ModelError, NotApplicable
+from ..records.explanation import Cost, Explanation
+from ..records.files import digest_array
+from ..records.messages import Caution
+from .budget import Budget
+from .caller import Caller
+from .estimate import Estimate, Estimator
+from .listener import Listener, Silent
+from .memory import edges
+from .session import Session
+
+GAP_TOLERANCE = 1e-2
+"""A completeness gap above this is worth a caution."""
+FLAT = 1e-9
+JOINED = {"rows": add, "total": add, "worst": max, "lowest": min}
+"""How the figures in a caution are put together when several parts of a batch raise the same one."""
+
+
+@dataclass
+class Opened:
+    """A problem under the guard: its target bound, its rows in the order of their ids, split by number of players."""
+
+    problem: Problem
+    caller: Caller
+    target: BoundTarget
+    outputs: np.ndarray
+    order: np.ndarray
+    cautions: list[Caution]
+    parts: list[tuple[np.ndarray, Session]] = field(default_factory=list)
+
+
+@contextmanager
+def opened(
+    problem: Problem,
+    key: str,
+    *,
+    seed: int = 0,
+    budget: Budget | None = None,
+    listener: Listener | None = None,
+    bound: BoundTarget | None = None,
+) -> Iterator[Opened]:
+    """Sessions on ``problem``; the model is alone with us inside and untouched afterwards.
+
+    ``parts`` holds (rows in the caller's order, session). ``bound`` replaces the binding of the target,
+    for judging an explanation by the very numbers it explained.
+    """
+    if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
+    order = np.array(sorted(range(len(problem.inputs)), key=lambda row: problem.inputs.ids[row]))
+    inputs = problem.inputs.take(order)
+    caller = Caller(problem.model, inputs, listener or Silent())
+    with caller.guarded():
+        caller.learn()
+        outputs = _bind_pass(caller)
+        target = problem.target.bind(outputs, problem.model.labels) if bound is None else bound.take(order.tolist())
+        full = target.select(outputs, torch.arange(len(order))).double().cpu().numpy()
+        if not np.isfinite(full).all():
+            row = int(order[np.argwhere(~np.isfinite(full))[0][0]])
+            raise ModelError("the model's output is NaN or infinite", where=f"row {row}")
+        run = Opened(problem, caller, target, outputs.double().cpu().numpy(), order, _learned_cautions(caller))
+        for places in _by_count(problem, order):
+            run.parts.append((order[places], _session(run, places, full, key, int(seed), budget or Budget())))
+        yield run
+
+
+def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: int, budget: Budget) -> Session:
+    problem, order = run.problem, run.order
+    rows = order[places].tolist()
+    part = Problem(
+        problem.model,
+        run.caller.inputs if len(places) == len(order) else run.caller.inputs.take(places),
+        problem.players.take(rows),
+        problem.removal,
+        problem.target,
+        problem.kind,
+    )
+    caller = run.caller
+    if len(places) < len(order):
+        caller = Caller(**{**vars(run.caller), "inputs": part.inputs})
+    target = run.target if len(places) == len(order) else run.target.take(places.tolist())
+    return Session(part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=budget)
+
+
+def _by_count(problem: Problem, order: np.ndarray) -> list[np.ndarray]:
+    """Places in ``order`` grouped by their rows' number of players."""
+    if problem.players.is_shared:
+        return [np.arange(len(order))]
+    counts = problem.players.counts[order]
+    return [np.flatnonzero(counts == count) for count in np.unique(counts)]
+
+
+def _bind_pass(caller: Caller) -> torch.Tensor:
+    """The outputs of the rows as they are: what targets are bound on, and v(everyone)."""
+    inputs, parts, start = caller.inputs, [], 0
+    while start < len(inputs):
+        stop = start + edges(len(inputs) - start, caller.batch)[0][1]
+        index = torch.arange(start, stop)
+        try:
+            with torch.no_grad():
+                if inputs.opaque is None:
+                    parts.append(caller.outputs(inputs.flat[start:stop].clone(), index))
+                else:
+                    parts.append(caller.opaque(list(inputs.opaque[start:stop])))
+        except torch.OutOfMemoryError as error:
+            caller.halve(error)
+            continue
+        start = stop
+    return torch.cat(parts)
+
+
+def _learned_cautions(caller: Caller) -> list[Caution]:
+    cautions = []
+    if caller.learned.unstable:
+        cautions.append(Caution.of("not_repeatable", "red", difference=caller.learned.unstable))
+    if caller.learned.coupled:
+        cautions.append(Caution.of("batch_coupled", "yellow", difference=caller.learned.coupled))
+    chosen = getattr(caller.model, "chosen", None)
+    if chosen:
+        cautions.append(Caution.of("output_chosen", "note", name=chosen["name"]))
+    if getattr(caller.model, "was_training", False):
+        cautions.append(Caution.of("train_mode", "note"))
+    return cautions
+
+
+def refuse_unmet_needs(method: Estimator, problem: Problem) -> None:
+    """Raise :class:`NotApplicable` where the model or the rows lack what the method declares it needs."""
+    for need in method.needs:
+        if not isinstance(problem.model, need):
+            raise NotApplicable(
+                f"{method.name} needs a model that is {need.__name__.lower()}, {problem.model.name} is not",
+                fix="kernel_shapley, lime and occlusion work with any model",
+            )
+    if method.kinds and problem.kind not in method.kinds:
+        raise NotApplicable(f"{method.name} explains {', '.join(method.kinds)}, not {problem.kind}")
+
+
+def explain(
+    problem: Problem,
+    method: Estimator,
+    *,
+    seed: int = 0,
+    budget: Budget | int | None = None,
+    listener: Listener | None = None,
+) -> Explanation:
+    """Explain every row of ``problem`` by ``method``.
+
+    Raises :class:`NotApplicable`, :class:`TargetError`, :class:`BudgetError`, :class:`NotFiniteError`.
+    """
+    refuse_unmet_needs(method, problem)
+    budget = Budget.of(budget)
+    began = time.perf_counter()
+    with opened(problem, method.name, seed=seed, budget=budget, listener=listener) as run:
+        estimates = [
+            (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts
+        ]
+        return _sealed(problem, method, run, estimates, seed, budget, time.perf_counter() - began)
+
+
+def _checked(estimate: Estimate, session: Session, method: Estimator) -> Estimate:
+    shape = (session.questions, session.n)
+    if estimate.values.shape != shape:
+        raise ModelError(f"{method.name} returned {estimate.values.shape} where {shape} was due")
+    if not np.isfinite(estimate.values).all():
+        raise ModelError(f"{method.name} returned NaN or infinite contributions")
+    return estimate
+
+
+def _sealed(
+    problem: Problem,
+    method: Estimator,
+    run: Opened,
+    estimates: Sequence[tuple[np.ndarray, Session, Estimate]],
+    seed: int,
+    budget: Budget,
+    seconds: float,
+) -> Explanation:
+    N, n, T = len(problem.inputs), problem.players.most, run.target.count
+    values = np.full((N, n, T), np.nan)
+    errors = np.full((N, n, T), np.nan) if any(e.stderr is not None for _, _, e in estimates) else None
+    base, full = np.zeros((N, T)), np.zeros((N, T))
+    for rows, session, estimate in estimates:
+        values[rows, : session.n] = estimate.values.reshape(len(rows), T, session.n).transpose(0, 2, 1)
+        if errors is not None and estimate.stderr is not None:
+            errors[rows, : session.n] = estimate.stderr.reshape(len(rows), T, session.n).transpose(0, 2, 1)
+        base[rows] = (session.empty if estimate.base is None else estimate.base).reshape(len(rows), T)
+        full[rows] = session.full.reshape(len(rows), T)
+    gaps = completeness_gap(values, base, full) if "completeness" in method.promises else None
+    cautions = [*problem.cautions, *run.cautions, *_value_cautions(gaps, base, full)]
+    cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
+    back = np.argsort(run.order)
+    spent = max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0) + 1
+    return Explanation(
+        attributions=values,
+        players=problem.players,
+        base=base,
+        full=full,
+        outputs=tuple(run.target.names[place] for place in back),
+        method=method.name,
+        settings=method.settings(),
+        seed=seed,
+        errors=errors,
+        gaps=gaps,
+        removal=problem.removal.settings(),
+        background=_background(problem, estimates),
+        target=run.target.asked,
+        columns=_columns(run.target)[back],
+        budget={name: value for name, value in vars(budget).items() if value is not None},
+        cost=Cost(spent, run.caller.rows, run.caller.gradients, seconds, run.caller.batch),
+        warnings=merged(cautions),
+        notes=_notes(estimates, N),
+        rows=problem.inputs.raw,
+        ids=problem.inputs.ids,
+        model=problem.model.name,
+        pooling=method.pooling,
+        several=T > 1,
+    )
+
+
+def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> np.ndarray:
+    """|Σφ − (full − base)| / max(Σ|φ|, |full − base|) of ``[N, n, T]`` values: ``Float64[N, T]``, 0 where all is 0."""
+    delta = full - base
+    gap = np.abs(np.nansum(values, axis=1) - delta)
+    scale = np.maximum(np.nansum(np.abs(values), axis=1), np.abs(delta))
+    return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
+
+
+def _value_cautions(gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray) -> list[Caution]:
+    cautions, N = [], len(base)
+    if gaps is not None and (gaps > GAP_TOLERANCE).any():
+        rows = int((gaps > GAP_TOLERANCE).any(1).sum())
+        cautions.append(Caution.of("gap", "red", rows=rows, total=N, worst=float(gaps.max())))
+    flat = (np.abs(full - base) <= FLAT * np.maximum(np.abs(full), 1e-12)).all(1)
+    if flat.any():
+        cautions.append(Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=N))
+    return cautions
+
+
+def merged(cautions: Sequence[Caution]) -> tuple[Caution, ...]:
+    """Cautions with those of several parts of a batch put together: rows add up, the worst stays."""
+    kept: dict[tuple[str, Any], dict[str, Any]] = {}
+    grave: dict[tuple[str, Any], Caution] = {}
+    for caution in cautions:
+        fixed = tuple(sorted((k, str(v)) for k, v in caution.values.items() if k not in JOINED))
+        key = (caution.code, fixed)
+        if key not in kept:
+            kept[key], grave[key] = dict(caution.values), caution
+            continue
+        for name in JOINED.keys() & kept[key].keys():
+            kept[key][name] = JOINED[name](kept[key][name], caution.values[name])
+    return tuple(Caution.of(grave[key].code, grave[key].severity, **values) for key, values in kept.items())
+
+
+def _columns(target: BoundTarget) -> np.ndarray:
+    """The bound output columns, ``Int[N, T]`` (``[N, T, 2]`` for contrasts)."""
+    if target.against is None:
+        return target.columns.numpy()
+    return np.stack([target.columns.numpy(), target.against.numpy()], axis=-1)
+
+
+def _background(problem: Problem, estimates: Sequence[tuple[np.ndarray, Session, Estimate]]) -> np.ndarray | None:
+    """The reference rows, where they are shared: they are part of the question."""
+    if problem.inputs.opaque is not None or not estimates:
+        return None
+    references = estimates[0][1].references
+    return references[0].cpu().to(torch.float32).numpy() if len(references) == 1 else None
+
+
+def _notes(estimates: Sequence[tuple[np.ndarray, Session, Estimate]], N: int) -> dict[str, Any]:
+    """Notes of all parts: per-row arrays are laid out over all rows, the rest is taken from the first part."""
+    notes: dict[str, Any] = {}
+    for rows, _, estimate in estimates:
+        for name, value in estimate.notes.items():
+            if isinstance(value, np.ndarray) and value.ndim == 1 and len(value) % len(rows) == 0 and len(value):
+                table = notes.setdefault(name, np.full((N, len(value) // len(rows)), np.nan))
+                table[rows] = value.reshape(len(rows), -1)
+            else:
+                notes.setdefault(name, value)
+    return {name: value[:, 0].tolist() if isinstance(value, np.ndarray) else value for name, value in notes.items()}
+
+
+def background_hash(explanation: Explanation) -> str:
+    """The hash under which a record names its reference rows."""
+    return "" if explanation.background is None else digest_array(explanation.background)

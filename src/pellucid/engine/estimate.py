@@ -1,0 +1,46 @@
+"""What a method hands back: numbers per question and player, and what it decided on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..records.messages import Caution
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The answer to one session.
+
+    Attributes
+    ----------
+    values: ``Float64[Q, n]``.
+    stderr: ``Float64[Q, n]``, or None for a method that does not sample.
+    base, full: ``Float64[Q]`` where the method explains the difference between other ends than v(nobody) and
+        v(everyone) (a path starts at f(mean), not at the mean of f); None otherwise.
+    notes: what was decided and reached, as data (steps used, local R², the estimator chosen).
+    cautions: reasons to believe it less.
+    """
+
+    values: np.ndarray
+    stderr: np.ndarray | None = None
+    base: np.ndarray | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
+
+
+class Estimator(Protocol):
+    """What the engine needs to know of a method."""
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[type, ...]]
+    kinds: ClassVar[tuple[str, ...]]
+    promises: ClassVar[tuple[str, ...]]
+    pooling: ClassVar[str]
+
+    def estimate(self, session: Any) -> Estimate: ...
+
+    def settings(self) -> dict[str, Any]: ...

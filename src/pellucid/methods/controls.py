@@ -1,0 +1,76 @@
+"""Controls: attributions that know nothing of the model, for a good explanation to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from ..engine.estimate import Estimate
+from ..engine.session import Session
+from .method import Method
+
+
+@dataclass(frozen=True)
+class RandomControl(Method):
+    """Independent standard normal numbers: the score of knowing nothing."""
+
+    name: ClassVar[str] = "random"
+    title: ClassVar[str] = "Random numbers"
+    source: ClassVar[str] = "control"
+    role: ClassVar[str] = "control"
+    sampled: ClassVar[bool] = True
+
+    def estimate(self, session: Session) -> Estimate:
+        values = [session.noise(question).standard_normal(session.n) for question in range(session.questions)]
+        return Estimate(np.array(values).reshape(session.questions, session.n))
+
+    def cost(self, players: int) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class InputMagnitude(Method):
+    """How far each player is from its reference, whatever the model does with it."""
+
+    name: ClassVar[str] = "input_magnitude"
+    title: ClassVar[str] = "|input|"
+    source: ClassVar[str] = "control; Clark et al. 2023, arXiv 2306.12816"
+    role: ClassVar[str] = "control"
+    kinds: ClassVar[tuple[str, ...]] = ("table", "image", "tensor")
+    pooling: ClassVar[str] = "norm"
+    signed: ClassVar[bool] = False
+
+    def estimate(self, session: Session) -> Estimate:
+        distance = (session.x - session.start).double().cpu().numpy()
+        return Estimate(session.pool(np.repeat(distance, session.questions // len(session), 0), "norm"))
+
+    def cost(self, players: int) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class EdgeFilter(Method):
+    """The Sobel gradient of the image: many maps that look convincing show no more than its edges."""
+
+    name: ClassVar[str] = "edge_filter"
+    title: ClassVar[str] = "Edge filter"
+    source: ClassVar[str] = "control; Adebayo et al. 2018, arXiv 1810.03292, section 5"
+    role: ClassVar[str] = "control"
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    pooling: ClassVar[str] = "norm"
+    signed: ClassVar[bool] = False
+
+    def estimate(self, session: Session) -> Estimate:
+        images = session.x.reshape(-1, 1, *session.players.layout[-2:]).double()
+        sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], dtype=torch.float64)
+        kernels = torch.stack([sobel, sobel.T])[:, None].to(images.device)
+        padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        edges = torch.nn.functional.conv2d(padded, kernels).norm(dim=1)
+        flat = edges.reshape(len(session), -1).cpu().numpy()
+        return Estimate(session.pool(np.repeat(flat, session.questions // len(session), 0), "norm"))
+
+    def cost(self, players: int) -> float:
+        return 0.0

@@ -1,0 +1,70 @@
+"""What every method of explanation is: frozen settings and one function, ``estimate``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from ..engine import engine
+from ..engine.budget import Budget
+from ..engine.estimate import Estimate
+from ..engine.listener import Listener
+from ..engine.session import Session
+from ..problem.problem import Problem
+from ..records.explanation import Explanation
+from ..records.settings import Settings
+
+
+@dataclass(frozen=True)
+class Method(Settings, ABC):
+    """A method of explanation.
+
+    A new one is one file with one class: declare what is below, write :meth:`estimate`. Batching, devices,
+    float types, ragged rows, budgets, noise, caching, progress and repair are the engine's.
+
+    Class attributes
+    ----------------
+    name: the file's name, in the field's spelling.
+    title: the name as people write it.
+    source: paper and equation.
+    needs: capability types the model must have.
+    kinds: the modalities it explains; empty means all.
+    promises: axioms that the laws then test: ``"completeness"``, ``"null_player"``, ``"symmetry"``, ``"linearity"``,
+        ``"implementation_invariance"``.
+    pooling: how element values become a player's: ``"sum"``, or ``"norm"`` for magnitudes.
+    sampled: True where another seed gives another answer.
+    signed: False where values are magnitudes without direction.
+    role: ``"method"``, or ``"control"`` for attributions that know nothing of the model.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    needs: ClassVar[tuple[type, ...]] = ()
+    kinds: ClassVar[tuple[str, ...]] = ()
+    promises: ClassVar[tuple[str, ...]] = ()
+    pooling: ClassVar[str] = "sum"
+    sampled: ClassVar[bool] = False
+    signed: ClassVar[bool] = True
+    role: ClassVar[str] = "method"
+    answers: ClassVar[type] = Explanation
+
+    @abstractmethod
+    def estimate(self, session: Session) -> Estimate:
+        """Contributions of the session's n players to each of its Q questions."""
+
+    def cost(self, players: int) -> float:
+        """Evaluations per question for so many players, by default settings and without a budget."""
+        return float(players)
+
+    @final
+    def explain(
+        self,
+        problem: Problem,
+        *,
+        seed: int = 0,
+        budget: Budget | int | None = None,
+        listener: Listener | None = None,
+    ) -> Explanation:
+        """Explain every row of the problem; see :func:`pellucid.engine.engine.explain`."""
+        return engine.explain(problem, self, seed=seed, budget=budget, listener=listener)

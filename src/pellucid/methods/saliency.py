@@ -1,0 +1,53 @@
+"""Saliency: how fast the output changes with each input, at the row itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from ..engine.estimate import Estimate
+from ..engine.session import Session
+from ..problem.model import Differentiable
+from ..records.messages import Caution
+from .method import Method
+
+
+@dataclass(frozen=True)
+class Saliency(Method):
+    """The gradient of the target with respect to the inputs (Simonyan, Vedaldi & Zisserman 2013, arXiv 1312.6034, §3).
+
+    Magnitudes by default, as in the paper; a group of inputs gets the Euclidean norm of its gradient.
+    The trap: a gradient of zero means "flat here" (a saturated output), not "without influence".
+    """
+
+    signed_values: Annotated[bool, "keep the sign; a group then gets the sum of its gradients"] = False
+
+    name: ClassVar[str] = "saliency"
+    title: ClassVar[str] = "Saliency"
+    source: ClassVar[str] = "Simonyan, Vedaldi & Zisserman 2013, arXiv 1312.6034, section 3"
+    needs: ClassVar[tuple[type, ...]] = (Differentiable,)
+    promises: ClassVar[tuple[str, ...]] = ("null_player", "implementation_invariance")
+    pooling: ClassVar[str] = "norm"
+    signed: ClassVar[bool] = False
+
+    def estimate(self, session: Session) -> Estimate:
+        def here(questions: Tensor, _: Tensor) -> Tensor:
+            return session.x[session.item(questions)]
+
+        gradient = session.gradients(here, 1, np.ones(1))
+        return Estimate(
+            session.pool(gradient, "sum" if self.signed_values else "norm"),
+            cautions=zero_gradient_caution(gradient),
+        )
+
+    def cost(self, players: int) -> float:
+        return 1.0
+
+
+def zero_gradient_caution(gradient: np.ndarray) -> tuple[Caution, ...]:
+    """A caution for the rows whose gradient is zero everywhere."""
+    flat = int((~gradient.any(axis=1)).sum())
+    return (Caution.of("zero_gradient", "yellow", rows=flat, total=len(gradient)),) if flat else ()

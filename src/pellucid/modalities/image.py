@@ -1,0 +1,130 @@
+"""Images: pixels, patches and regions as players; blur and noise as what is absent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..problem.inputs import Inputs
+from ..problem.removal import TensorRemoval
+from ..problem.units import Units
+from ..records.errors import NotApplicable
+from ..records.players import Players
+
+
+def image_shape(inputs: Inputs) -> tuple[int, int, int]:
+    """(channels, height, width) of the rows. Raises :class:`NotApplicable` where they are not images."""
+    shapes = list(inputs.shapes.values()) if inputs.opaque is None else []
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        raise NotApplicable("these rows are not images", why="one tensor [rows, channels, height, width] is needed")
+    channels, height, width = shapes[0]
+    return channels, height, width
+
+
+@dataclass(frozen=True)
+class Pixels(Units):
+    """Each pixel a player, its channels together."""
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        return _from_map(inputs, np.arange(np.prod(image_shape(inputs)[1:])).reshape(image_shape(inputs)[1:]), "pixel")
+
+
+@dataclass(frozen=True)
+class Patches(Units):
+    """Squares of ``size`` × ``size`` pixels; those at the lower and right edge may be smaller."""
+
+    size: int = 8
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        _, height, width = image_shape(inputs)
+        if not 1 <= self.size <= max(height, width):
+            raise NotApplicable(f"patches of {self.size} pixels do not fit images of {height} × {width}")
+        across = -(-width // self.size)
+        rows, columns = np.arange(height) // self.size, np.arange(width) // self.size
+        return _from_map(inputs, rows[:, None] * across + columns, "patch")
+
+
+@dataclass(frozen=True)
+class Slic(Units):
+    """Regions of like colour, found image by image (Achanta et al. 2012, SLIC superpixels)."""
+
+    regions: int = 50
+    compactness: float = 10.0
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        from skimage.segmentation import slic
+
+        channels, height, width = image_shape(inputs)
+        maps, names = [], []
+        for image in inputs.flat.reshape(-1, channels, height, width).double().cpu().numpy():
+            spread = np.ptp(image)
+            scaled = (image - image.min()) / (spread if spread > 0 else 1.0)
+            if channels == 3:
+                found = slic(scaled, self.regions, self.compactness, channel_axis=0, start_label=0)
+            else:  # not colours: SLIC in plain intensity, with its compactness on that scale
+                found = slic(scaled.mean(0), self.regions, self.compactness / 100, channel_axis=None, start_label=0)
+            found = np.unique(found, return_inverse=True)[1].reshape(height, width)
+            maps.append(np.broadcast_to(found, (channels, height, width)).reshape(-1))
+            names.append(_names(found, "region"))
+        return Players(np.array(maps), tuple(names), kind="region", layout=(channels, height, width))
+
+
+def _from_map(inputs: Inputs, found: np.ndarray, kind: str) -> Players:
+    channels, height, width = image_shape(inputs)
+    labels = np.broadcast_to(found, (channels, height, width)).reshape(-1)
+    return Players.shared(labels, _names(found, kind), kind=kind, layout=(channels, height, width))
+
+
+def _names(found: np.ndarray, kind: str) -> tuple[str, ...]:
+    """Names by place: the mean row and column of each player's pixels."""
+    height, width = found.shape
+    sizes = np.bincount(found.ravel())
+    rows = np.bincount(found.ravel(), np.repeat(np.arange(height), width)) / sizes
+    columns = np.bincount(found.ravel(), np.tile(np.arange(width), height)) / sizes
+    return tuple(f"{kind} at row {r:.0f}, column {c:.0f}" for r, c in zip(rows, columns, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Blur(TensorRemoval):
+    """Absent pixels are blurred: a Gaussian of ``sigma`` pixels, edges mirrored: detail goes, light stays."""
+
+    sigma: float = 4.0
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+
+    def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        channels, height, width = image_shape(inputs)
+        images = inputs.flat.reshape(-1, 1, height, width)
+        for axis, size in ((2, height), (3, width)):
+            reach = min(int(3 * self.sigma + 0.5), size - 1)
+            places = torch.arange(-reach, reach + 1, dtype=torch.float64, device=images.device)
+            kernel = torch.exp(-places.square() / (2 * self.sigma**2))
+            kernel = (kernel / kernel.sum()).to(images.dtype)
+            shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
+            pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+            images = F.conv2d(F.pad(images, pad, mode="reflect"), kernel.reshape(shape))
+        return images.reshape(-1, 1, channels * height * width)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(TensorRemoval):
+    """Absent elements are Gaussian noise about the row's own mean, with ``spread`` times its standard deviation.
+
+    ``draws`` independent noisy rows stand in for each row; they depend on the seed and the row's id alone.
+    """
+
+    spread: float = 1.0
+    draws: int = 10
+
+    def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        flat = inputs.flat
+        made = []
+        for row, identity in zip(flat, inputs.ids, strict=True):
+            rng = np.random.default_rng([seed, int(identity[:16], 16)])
+            steps = torch.from_numpy(rng.standard_normal((self.draws, flat.shape[1]))).to(flat)
+            made.append(row.mean() + self.spread * row.std(unbiased=False) * steps)
+        return torch.stack(made)

@@ -1,0 +1,146 @@
+"""Inputs: a batch of rows in the space the model computes in, with the raw rows beside it for display.
+
+Float tensors are seen as one flat ``[N, D]``: the engine removes, moves and differentiates its
+elements without knowing how many tensors there were. Tensors that are not numbers to be moved
+(lengths, masks, indices beside floats) are carried along by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..records.errors import InputError, NotFiniteError
+
+WHOLE = "inputs"
+"""The name of the only tensor where the caller gave no names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """N rows in model space.
+
+    Attributes
+    ----------
+    tensors: name → ``[N, …]``; empty for the opaque rows of a black box.
+    opaque: the rows of a black box (strings, lists of words, …), or None.
+    raw: the rows as the user knows them, for display only.
+    """
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    opaque: tuple[Any, ...] | None = None
+    raw: Any = None
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(tensor) if tensor.ndim else None for name, tensor in self.tensors.items()}
+        if None in sizes.values():
+            raise InputError("an input tensor has no rows", fix="give it a leading dimension")
+        if len(set(sizes.values())) > 1:
+            listing = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+            raise InputError(f"the input tensors disagree on the number of rows ({listing})")
+        if not self.tensors and self.opaque is None:
+            raise InputError("there are no inputs")
+
+    def __len__(self) -> int:
+        return len(self.opaque) if self.opaque is not None else len(next(iter(self.tensors.values())))
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Inputs:
+        """The inputs of some rows, in the order given."""
+        rows = [int(row) for row in rows]
+        raw = self.raw
+        if raw is not None:
+            raw = raw[rows] if isinstance(raw, np.ndarray) else [raw[row] for row in rows]
+        if self.opaque is not None:
+            return Inputs(opaque=tuple(self.opaque[row] for row in rows), raw=raw)
+        return Inputs({name: tensor[rows] for name, tensor in self.tensors.items()}, raw=raw)
+
+    @cached_property
+    def elements(self) -> tuple[str, ...]:
+        """The tensors whose elements are explained: the float ones; where there are none, the integer ones."""
+        floats = tuple(name for name, tensor in self.tensors.items() if tensor.is_floating_point())
+        whole = tuple(name for name, tensor in self.tensors.items() if not tensor.is_complex())
+        if not floats and not whole and self.tensors:
+            raise InputError("the inputs are complex numbers", fix="give the real and imaginary parts side by side")
+        return floats or whole[:1]
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one row of each explained tensor."""
+        return {name: tuple(self.tensors[name].shape[1:]) for name in self.elements}
+
+    @cached_property
+    def width(self) -> int:
+        """D, the number of elements of a row (for opaque rows: of the longest)."""
+        if self.opaque is not None:
+            return max((len(row) for row in self.opaque), default=0)
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """All explained elements as one ``[N, D]``."""
+        parts = [self.tensors[name].detach().reshape(len(self), -1) for name in self.elements]
+        if len(parts) == 1:
+            return parts[0]
+        dtype = parts[0].dtype
+        for part in parts[1:]:
+            dtype = torch.promote_types(dtype, part.dtype)
+        return torch.cat([part.to(dtype) for part in parts], dim=1)
+
+    def fold(self, flat: Tensor, rows: Tensor | slice) -> dict[str, Tensor]:
+        """Flat rows ``[b, D]`` as the model's named tensors; the carried ones are taken from ``rows``."""
+        folded: dict[str, Tensor] = {}
+        start = 0
+        for name, tensor in self.tensors.items():
+            if name not in self.shapes:
+                folded[name] = tensor[rows].clone()
+                continue
+            shape = self.shapes[name]
+            stop = start + prod(shape)
+            part = flat if stop - start == flat.shape[1] else flat[:, start:stop]
+            folded[name] = part.reshape(len(flat), *shape).to(tensor.dtype)
+            start = stop
+        return folded
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """One hash per row of what the model sees: the name under which its noise and its results are kept."""
+        if self.opaque is not None:
+            return tuple(
+                blake2b(repr(row).encode("utf-8", "replace"), digest_size=16).hexdigest() for row in self.opaque
+            )
+        kept = [tensor.detach().reshape(len(self), -1).contiguous().cpu() for tensor in self.tensors.values()]
+        views = [_as_bytes(tensor) for tensor in kept]
+        joined = views[0] if len(views) == 1 else np.concatenate(views, axis=1)
+        return tuple(blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(joined))
+
+    def refuse_non_finite(self) -> None:
+        """Raise :class:`NotFiniteError` naming the first rows that hold NaN or infinity."""
+        for name in self.elements if self.opaque is None else ():
+            tensor = self.tensors[name].detach()
+            if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
+                continue
+            bad = ~torch.isfinite(tensor.reshape(len(self), -1))
+            if not bool(bad.any()):
+                continue  # the sum overflowed, the elements did not
+            rows = torch.nonzero(bad.any(1)).flatten()
+            element = int(torch.nonzero(bad[rows[0]])[0])
+            raise NotFiniteError(
+                f"{int(bad.sum())} inputs are NaN or infinite (first rows {', '.join(map(str, rows[:3].tolist()))})",
+                where=f"input {name!r}, row {int(rows[0])}, element {element}",
+                fix="fill or drop them before explaining; an Encoding treats missing cells as values of their own",
+            )
+
+
+def _as_bytes(tensor: Tensor) -> np.ndarray:
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.int16)
+    array = tensor.numpy()
+    return array.view(np.uint8).reshape(len(array), -1) if array.size else np.zeros((len(array), 0), np.uint8)

@@ -1,0 +1,149 @@
+"""What a model is to Pellucid: something that turns a batch of rows into numbers.
+
+A capability is a type. A method names the types it needs, and the engine asks ``isinstance``
+before a single call is spent.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..records.errors import ModelError
+
+Rows = Mapping[str, Tensor] | list[Any]
+"""A batch in model space: named tensors with one leading dimension, or the opaque rows of a black box."""
+
+
+class Model(ABC):
+    """A trained model.
+
+    Attributes
+    ----------
+    name: what to call it in messages and reports.
+    labels: names of its outputs, or None.
+    encoding: how raw rows become this model's inputs, or None where rows are already that.
+    fixed_batch: the only number of rows it accepts at once, or None.
+    """
+
+    name: str
+    labels: tuple[str, ...] | None = None
+    encoding: Any = None
+    fixed_batch: int | None = None
+
+    @abstractmethod
+    def outputs(self, rows: Rows) -> Tensor:
+        """The outputs ``Float[b, K]`` of b rows."""
+
+    @property
+    def identity(self) -> object:
+        """The user's own object: locks, counts and probes are kept weakly under it."""
+        return self
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Changes whenever the weights do; what was learned about an older version is dropped."""
+        return ()
+
+    def untouched(self) -> AbstractContextManager[None]:
+        """A context on whose leaving the user's model is as it was before, also after an exception."""
+        return nullcontext()
+
+    def place(self, rows: Rows) -> Rows:
+        """``rows`` on the device and in the float type the model computes in."""
+        return rows
+
+
+class Differentiable(Model):
+    """A model whose outputs can be differentiated by autograd with respect to its rows."""
+
+
+class Countable(Model):
+    """A model whose operations can be counted on one row, so that the best batch can be told beforehand."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Which of a model's several outputs is meant: a key of a dict, an attribute or a place in a tuple."""
+
+    key: str | int | None = None
+
+    def pick(self, found: Any, chosen: dict[str, str] | None = None) -> Tensor:
+        """The outputs ``Float[b, K]`` among whatever the model returned.
+
+        Without a key: a tensor as it is; in a mapping ``logits``, else the only float ``[b, K]``;
+        the choice is written into ``chosen``. Raises :class:`ModelError` that lists keys and shapes
+        where nothing or more than one thing fits.
+        """
+        if self.key is not None:
+            return as_columns(self._at_key(found), repr(self.key))
+        if isinstance(found, Tensor):
+            return as_columns(found, "the output")
+        named = _named(found)
+        if "logits" in named and _fits(named["logits"]):
+            name = "logits"
+        else:
+            fitting = [name for name, value in named.items() if _fits(value)]
+            if len(fitting) != 1:
+                raise ModelError(
+                    f"the model returns {type(found).__name__} with {_listing(named) or 'nothing usable'}",
+                    why=f"{len(fitting)} of these are float tensors [rows, outputs]",
+                    fix='say which one is meant: output="…" in pellucid.wrap',
+                )
+            name = fitting[0]
+        if chosen is not None:
+            chosen["name"] = name
+        return as_columns(named[name], name)
+
+    def _at_key(self, found: Any) -> Any:
+        named = _named(found)
+        key = str(self.key)
+        if key not in named:
+            raise ModelError(f"the model returns no {self.key!r}", fix=f"it returns {_listing(named)}")
+        return named[key]
+
+
+def _named(found: Any) -> dict[str, Any]:
+    if isinstance(found, Mapping):
+        return {str(key): value for key, value in found.items()}
+    if isinstance(found, (tuple, list)):
+        names = getattr(found, "_fields", range(len(found)))
+        return {str(name): value for name, value in zip(names, found, strict=True)}
+    if isinstance(found, Tensor):
+        return {"0": found}
+    if hasattr(found, "__dict__"):
+        return {key: value for key, value in vars(found).items() if not key.startswith("_")}
+    return {}
+
+
+def _fits(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 2
+
+
+def _listing(named: Mapping[str, Any]) -> str:
+    def shape(value: Any) -> str:
+        return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+    return ", ".join(f"{name}: {shape(value)}" for name, value in list(named.items())[:12])
+
+
+def as_columns(found: Any, name: str) -> Tensor:
+    """``found`` as ``Float[b, K]``; a vector becomes one column. Raises :class:`ModelError` for anything else."""
+    if not isinstance(found, Tensor):
+        raise ModelError(f"{name} is {type(found).__name__}, not a tensor of numbers")
+    if found.is_complex():
+        raise ModelError(f"{name} is complex", fix="let the model return a real part or an absolute value")
+    if found.ndim == 1:
+        found = found[:, None]
+    if found.ndim != 2:
+        raise ModelError(
+            f"{name} has shape {tuple(found.shape)}, but one number per class and row is needed: [rows, outputs]",
+            fix="wrap the model in a function that picks or averages what you want explained",
+        )
+    return found if found.is_floating_point() else found.to(torch.float32)

@@ -1,0 +1,47 @@
+"""The problem: a model, rows, a question, the units of the answer and what "absent" means, frozen together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..records.errors import InputError, RemovalError
+from ..records.messages import Caution
+from ..records.players import Players
+from .inputs import Inputs
+from .model import Model
+from .removal import OpaqueRemoval, Removal, TensorRemoval
+from .target import Predicted, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything a method needs to know, and nothing about how it answers.
+
+    ``kind`` is the modality (``"table"``, ``"image"``, ``"tensor"``, ``"words"``); ``cautions`` are what the
+    door had to decide for the user.
+    """
+
+    model: Model
+    inputs: Inputs
+    players: Players
+    removal: Removal
+    target: Target = field(default_factory=Predicted)
+    kind: str = "tensor"
+    cautions: tuple[Caution, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) == 0:
+            raise InputError("there are no rows to explain")
+        labelled, width = self.players.labels.shape[1], self.inputs.width
+        if labelled < width or (labelled > width and self.inputs.opaque is None):
+            raise InputError(f"the players label {labelled} elements, a row has {width}")
+        if not self.players.is_shared and len(self.players.labels) != len(self.inputs):
+            raise InputError(f"players for {len(self.players.labels)} rows, but {len(self.inputs)} rows")
+        wanted = OpaqueRemoval if self.inputs.opaque is not None else TensorRemoval
+        if not isinstance(self.removal, wanted):
+            name = type(self.removal).__name__
+            raise RemovalError(f"{name} cannot remove parts of these rows", fix=f"choose a {wanted.__name__}")
+        if self.removal.kinds and self.kind not in self.removal.kinds:
+            name = type(self.removal).__name__
+            raise RemovalError(f"{name} is meant for {', '.join(self.removal.kinds)}, these rows are {self.kind}")
+        self.inputs.refuse_non_finite()

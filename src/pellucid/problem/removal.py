@@ -1,0 +1,146 @@
+"""Removal: what "absent" means. It belongs to the problem, never to a method.
+
+A method and whatever judges it share one removal object; a baseline that differs between the two
+makes an exact explanation look wrong. With everyone present the row comes back bit for bit.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..records.errors import RemovalError
+from ..records.players import Players
+from .inputs import Inputs
+
+MOST_ROWS = 100
+"""A background larger than this is reduced to a seeded draw of as many rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """Base of all meanings of "absent"."""
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+    """The modalities it makes sense for; empty: all."""
+
+    def settings(self) -> dict[str, Any]:
+        """The choice as data: class name and the fields that are plain."""
+        plain = (int, float, str, bool, type(None))
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"name": type(self).__name__} | {name: value for name, value in own.items() if isinstance(value, plain)}
+
+    def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
+        """The same choice with rows of its own in model space; ``flatten`` turns raw rows into ``[S, D]``."""
+        return self
+
+
+class TensorRemoval(Removal):
+    """Absent elements take the values of reference rows; v(S) is the mean over them."""
+
+    @abstractmethod
+    def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        """Reference rows ``[R, S, D]``, R = 1 (shared) or N: S of them for each explained row."""
+
+
+class OpaqueRemoval(Removal):
+    """Absent parts of rows that are not tensors (words of a sentence)."""
+
+    @abstractmethod
+    def fill(self, row: Any, absent: np.ndarray) -> Any:
+        """``row`` without the parts where ``absent`` (``Bool[length of the row]``) is true."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(TensorRemoval):
+    """Absent elements take one value, or those of one given row."""
+
+    value: Any = 0.0
+
+    def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
+        if isinstance(self.value, (int, float)):
+            return self
+        rows = flatten(self.value)
+        if len(rows) != 1:
+            raise RemovalError(f"Constant stands for one row, {len(rows)} were given", fix="use Marginal(rows)")
+        return replace(self, value=rows)
+
+    def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        flat = inputs.flat
+        if isinstance(self.value, Tensor):
+            return _matching(self.value, flat)[None]
+        return torch.full((1, 1, flat.shape[1]), self.value, dtype=flat.dtype, device=flat.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal(TensorRemoval):
+    """Absent elements are drawn from background rows, independently of the present ones (interventional).
+
+    More than :data:`MOST_ROWS` rows are reduced to a seeded draw; ``given`` says how many there were.
+    """
+
+    rows: Any = None
+    given: int = 0
+
+    def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
+        rows = flatten(self.rows)
+        if not len(rows):
+            raise RemovalError("the background has no rows")
+        if rows.is_floating_point() and not bool(torch.isfinite(rows).all()):
+            bad = torch.nonzero(~torch.isfinite(rows).all(1)).flatten()
+            raise RemovalError(
+                f"the background holds NaN or infinity in {len(bad)} rows", where=f"background row {int(bad[0])}"
+            )
+        given = len(rows)
+        if given > MOST_ROWS:
+            kept = np.sort(np.random.default_rng([seed, given]).choice(given, MOST_ROWS, replace=False))
+            rows = rows[torch.from_numpy(kept).to(rows.device)]
+        return replace(self, rows=rows, given=given)
+
+    def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        return _matching(self.rows, inputs.flat)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class Replace(OpaqueRemoval):
+    """An absent word becomes a mask word, or is deleted where ``mask`` is None."""
+
+    mask: str | None = None
+
+    def fill(self, row: Sequence[Any], absent: np.ndarray) -> list[Any]:
+        if self.mask is None:
+            return [part for part, gone in zip(row, absent, strict=True) if not gone]
+        return [self.mask if gone else part for part, gone in zip(row, absent, strict=True)]
+
+
+def _matching(rows: Tensor, flat: Tensor) -> Tensor:
+    if rows.shape[1] != flat.shape[1]:
+        raise RemovalError(
+            f"the background has {rows.shape[1]} elements a row, the inputs have {flat.shape[1]}",
+            fix="give background rows of the same kind as the explained ones",
+        )
+    return rows.to(dtype=flat.dtype, device=flat.device)
+
+
+def path_start(references: Tensor, labels: Tensor, types: tuple[str, ...]) -> Tensor:
+    """Where a path begins: the mean of the references ``[R, S, D] → [R, D]``, the mode for categories.
+
+    The mean of a one-hot group is no category, so a categorical player starts at its most frequent
+    pattern (the first met, among equals).
+    """
+    start = references.to(torch.float64).mean(1).to(references.dtype)
+    if references.shape[1] == 1:
+        return references[:, 0].clone()
+    for player, kind in enumerate(types):
+        if kind in ("categorical", "boolean"):
+            own = torch.nonzero(labels == player).flatten()
+            for row in range(len(references)):
+                patterns, counts = torch.unique(references[row][:, own], dim=0, return_counts=True)
+                start[row, own] = patterns[counts.argmax()]
+    return start

@@ -1,0 +1,203 @@
+"""Target: which number of the model's outputs is explained.
+
+A target is bound once, on the outputs of the whole batch, and from then on is a pure function of
+outputs: a change of the prediction under removal never changes what is asked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..records.errors import TargetError, shorten
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BoundTarget:
+    """T numbers of each of N rows: columns of the outputs, or differences of two, or a function.
+
+    ``columns`` and ``against`` are ``Int[N, T]``; ``against`` is None unless contrasts are asked for.
+    """
+
+    columns: Tensor
+    names: tuple[Names, ...]
+    asked: dict[str, Any]
+    against: Tensor | None = None
+    function: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def count(self) -> int:
+        """T, how many numbers of each row are explained."""
+        return self.columns.shape[1]
+
+    def take(self, rows: Sequence[int]) -> BoundTarget:
+        rows = list(rows)
+        against = None if self.against is None else self.against[rows]
+        return BoundTarget(self.columns[rows], tuple(self.names[r] for r in rows), self.asked, against, self.function)
+
+    def select(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """The asked numbers ``[b, T]`` among ``outputs[b, K]`` of questions about ``rows[b]``."""
+        if self.function is not None:
+            return _called(self.function, outputs)
+        columns = self.columns.to(outputs.device)
+        if len(columns) == 1 or bool((columns == columns[:1]).all()):
+            picked = outputs[:, columns[0]]
+        else:
+            picked = outputs.gather(1, columns[rows])
+        if self.against is None:
+            return picked
+        return picked - outputs.gather(1, self.against.to(outputs.device)[rows])
+
+
+class Target(ABC):
+    """What is asked, before any output was seen."""
+
+    @abstractmethod
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        """Bind to the outputs ``[N, K]`` of the explained rows. Raises :class:`TargetError`."""
+
+    @property
+    def savable(self) -> bool:
+        """False for targets that are code and cannot be written down."""
+        return True
+
+
+def output_names(count: int, labels: Names | None) -> Names:
+    """Names of ``count`` outputs: the labels where given."""
+    if labels is None:
+        return ("output",) if count == 1 else tuple(f"output {k}" for k in range(count))
+    if len(labels) != count:
+        raise TargetError(f"{len(labels)} names were given for {count} outputs", fix="give one name per output")
+    return labels
+
+
+def _columns(columns: Tensor, labels: Names, asked: dict[str, Any]) -> BoundTarget:
+    names = tuple(tuple(labels[c] for c in row) for row in columns.tolist())
+    return BoundTarget(columns, names, asked)
+
+
+@dataclass(frozen=True)
+class Predicted(Target):
+    """The output with the largest value, row by row; the only one of a model with one output."""
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        return _columns(outputs.argmax(1, keepdim=True).cpu(), names, {"kind": "predicted"})
+
+
+@dataclass(frozen=True)
+class Class(Target):
+    """One output for all rows, by index (negative counts from the end) or by name."""
+
+    which: int | str
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        column = find_output(self.which, names)
+        columns = torch.full((len(outputs), 1), column)
+        return _columns(columns, names, {"kind": "class", "which": self.which})
+
+
+@dataclass(frozen=True)
+class Contrast(Target):
+    """Why one output and not another: their difference."""
+
+    which: int | str
+    rather_than: int | str
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        a, b = find_output(self.which, names), find_output(self.rather_than, names)
+        if a == b:
+            raise TargetError(f"a contrast of {names[a]!r} with itself is always zero")
+        full = torch.full((len(outputs), 1), a)
+        asked = {"kind": "contrast", "which": self.which, "rather_than": self.rather_than}
+        label = ((f"{names[a]} rather than {names[b]}",),) * len(outputs)
+        return BoundTarget(full, label, asked, against=torch.full((len(outputs), 1), b))
+
+
+@dataclass(frozen=True)
+class All(Target):
+    """Every output of every row."""
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        columns = torch.arange(outputs.shape[1]).expand(len(outputs), -1).clone()
+        return _columns(columns, names, {"kind": "all"})
+
+
+@dataclass(frozen=True)
+class Top(Target):
+    """The k largest outputs of each row, largest first."""
+
+    k: int
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        if not 1 <= self.k <= len(names):
+            raise TargetError(f"top:{self.k} of a model with {len(names)} outputs")
+        return _columns(outputs.topk(self.k, 1).indices.cpu(), names, {"kind": "top", "k": self.k})
+
+
+@dataclass(frozen=True)
+class EachRow(Target):
+    """One output per row, by index or name."""
+
+    which: tuple[int | str, ...]
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        if len(self.which) != len(outputs):
+            raise TargetError(f"{len(self.which)} targets for {len(outputs)} rows")
+        columns = torch.tensor([[find_output(which, names)] for which in self.which])
+        return _columns(columns, names, {"kind": "each row", "which": list(self.which)})
+
+
+@dataclass(frozen=True)
+class Computed(Target):
+    """A function of the outputs: ``Float[b, K] → Float[b]``. It cannot be saved with a record."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        _called(self.function, outputs)
+        columns = torch.zeros((len(outputs), 1), dtype=torch.long)
+        asked = {"kind": "function", "name": name}
+        return BoundTarget(columns, ((name,),) * len(outputs), asked, function=self.function)
+
+    @property
+    def savable(self) -> bool:
+        return False
+
+
+def _called(function: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
+    found = function(outputs)
+    if not isinstance(found, Tensor) or found.numel() != len(outputs):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise TargetError(
+            f"the target function returned {shape} for {len(outputs)} rows",
+            fix="it must return one number per row: a tensor [rows]",
+        )
+    return found.reshape(len(outputs), 1)
+
+
+def find_output(which: int | str, names: Names) -> int:
+    """The column of an output given by index or name. Raises :class:`TargetError` naming what there is."""
+    count = len(names)
+    listing = ", ".join(shorten(name, 20) for name in names[:8]) + (", …" if count > 8 else "")
+    have = f"the model has {count} outputs (0–{count - 1}): {listing}"
+    if isinstance(which, str):
+        if which not in names:
+            raise TargetError(f"there is no output named {shorten(which)!r}", why=have)
+        return names.index(which)
+    if not -count <= which < count:
+        raise TargetError(f"target {which} is out of range", why=have)
+    return which % count

@@ -1,0 +1,54 @@
+"""Units: the choice of what the players are, before any row was seen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..records.players import Players
+from .inputs import WHOLE, Inputs
+
+
+class Units(ABC):
+    """A way to divide rows into players."""
+
+    @abstractmethod
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        """The players of these rows."""
+
+
+@dataclass(frozen=True)
+class Elements(Units):
+    """Every input element a player of its own; values then have the input's own shape."""
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        names: list[str] = []
+        for tensor, shape in inputs.shapes.items():
+            lead = "" if tensor == WHOLE else f"{tensor} "
+            names += [f"{lead}{_place(shape, index)}" for index in range(prod(shape))]
+        shapes = list(inputs.shapes.values())
+        layout = shapes[0] if len(shapes) == 1 else ()
+        return Players.elements(names, layout=layout)
+
+
+@dataclass(frozen=True)
+class Words(Units):
+    """Every word of an opaque row a player; rows may have different numbers of them."""
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        rows = inputs.opaque or ()
+        labels = np.full((len(rows), inputs.width), -1)
+        for row, words in enumerate(rows):
+            labels[row, : len(words)] = np.arange(len(words))
+        names = tuple(tuple(map(str, words)) for words in rows)
+        return Players(labels, names, kind="word")
+
+
+def _place(shape: tuple[int, ...], index: int) -> str:
+    if len(shape) == 1:
+        return f"x{index}"
+    return ",".join(str(int(i)) for i in np.unravel_index(index, shape))
