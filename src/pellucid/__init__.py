@@ -5,4 +5,38 @@ The verbs (``load``, ``wrap``, ``read``, ``explain``, ``evaluate``, ``compare``,
 fetched when first used, so that importing the package costs next to nothing.
 """
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "load": "doors.load",
+    "wrap": "doors.wrap",
+    "read": "data.reading",
+    "explain": "studies.explaining",
+    "evaluate": "studies.evaluating",
+    "compare": "studies.comparing",
+    "audit": "studies.auditing",
+    "open": "studies.opening",
+    "diff": "studies.comparing",
+    "Budget": "engine.budget",
+    "Encoding": "data.encoding",
+    "Explanation": "records.explanation",
+    "PellucidError": "records.errors",
+}
+_MODULES = ("methods", "metrics", "removals", "players", "testing", "training")
+
+__all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"pellucid has no {name}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

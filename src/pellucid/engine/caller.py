@@ -19,6 +19,8 @@ from ..records.errors import Cancelled, ModelError
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row
 
+MOST_LEARNED = 16
+"""Versions and row shapes remembered per model."""
 TOLERANCE = 1e-4
 """Relative difference above which two answers to the same row count as different."""
 
@@ -112,14 +114,22 @@ class Caller:
     def learn(self) -> None:
         """Find the batch size, and whether an answer depends on its neighbours or on chance."""
         known = _KEPT.setdefault(self.model.identity, {})
-        shape = tuple(self.inputs.shapes.items()) if self.inputs.opaque is None else ()
-        key = (self.model.version, shape, len(self.inputs) > 1)
-        if key not in known:
-            if len(known) > 16:
-                known.clear()
-            known[key] = self._probed()
-        self.learned = known[key]
+        if self._key not in known:
+            self.remember(self._probed())
+        self.learned = known[self._key]
         self.batch = 1 if self.learned.coupled else self.learned.batch
+
+    def remember(self, learned: Learned) -> None:
+        """Take ``learned`` for true of this model and rows of this shape from now on."""
+        known = _KEPT.setdefault(self.model.identity, {})
+        if len(known) >= MOST_LEARNED:
+            known.clear()
+        known[self._key] = learned
+
+    @property
+    def _key(self) -> Any:
+        shape = tuple(self.inputs.shapes.items()) if self.inputs.opaque is None else ()
+        return self.model.version, shape, len(self.inputs) > 1
 
     def _row(self, rows: list[int]) -> Tensor:
         if self.inputs.opaque is not None:

@@ -25,8 +25,8 @@ from .listener import Listener, Silent
 from .memory import edges
 from .session import Session
 
-GAP_TOLERANCE = 1e-2
-"""A completeness gap above this is worth a caution."""
+GAP_TOLERANCE = 1e-3
+"""A completeness gap above this is worth a caution, above ten times this a grave one."""
 FLAT = 1e-9
 JOINED = {"rows": add, "total": add, "worst": max, "lowest": min}
 """How the figures in a caution are put together when several parts of a batch raise the same one."""
@@ -244,7 +244,8 @@ def _value_cautions(gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray)
     cautions, N = [], len(base)
     if gaps is not None and (gaps > GAP_TOLERANCE).any():
         rows = int((gaps > GAP_TOLERANCE).any(1).sum())
-        cautions.append(Caution.of("gap", "red", rows=rows, total=N, worst=float(gaps.max())))
+        grave = "red" if gaps.max() > 10 * GAP_TOLERANCE else "yellow"
+        cautions.append(Caution.of("gap", grave, rows=rows, total=N, worst=float(gaps.max())))
     flat = (np.abs(full - base) <= FLAT * np.maximum(np.abs(full), 1e-12)).all(1)
     if flat.any():
         cautions.append(Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=N))

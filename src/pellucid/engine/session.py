@@ -273,6 +273,23 @@ class Session:
         other._caller.inputs = inputs
         return other
 
+    def take(self, places: Sequence[int]) -> Session:
+        """The questions about some of the rows."""
+        places = list(places)
+        other = copy(self)
+        for name in ("full", "empty", "references", "start"):
+            other.__dict__.pop(name, None)
+        other.inputs, other.players = self.inputs.take(places), self.players.take(places)
+        other._target = self._target.take(places)
+        other._full = self.full.reshape(len(self), -1)[places].reshape(-1)
+        other._rows = [self._rows[place] for place in places]
+        other._caller = copy(self._caller)
+        other._caller.inputs = other.inputs
+        if not self.opaque:
+            other.x = other.inputs.flat
+            other._labels = torch.from_numpy(other.players.labels.copy()).to(self.x.device)
+        return other
+
     def reseeded(self, seed: int, key: str | None = None) -> Session:
         """The same questions with other randomness."""
         other = copy(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from .method import Method
 
 @dataclass(frozen=True)
 class RandomControl(Method):
-    """Independent standard normal numbers: the score of knowing nothing."""
+    """Independent standard normal numbers, new for every row and every change to it: the score of knowing nothing."""
 
     name: ClassVar[str] = "random"
     title: ClassVar[str] = "Random numbers"
@@ -24,7 +25,11 @@ class RandomControl(Method):
     sampled: ClassVar[bool] = True
 
     def estimate(self, session: Session) -> Estimate:
-        values = [session.noise(question).standard_normal(session.n) for question in range(session.questions)]
+        rows = [b""] * len(session) if session.opaque else [row.cpu().numpy().tobytes() for row in session.x]
+        values = [
+            session.noise(question, crc32(rows[session.item(question)])).standard_normal(session.n)
+            for question in range(session.questions)
+        ]
         return Estimate(np.array(values).reshape(session.questions, session.n))
 
     def cost(self, players: int) -> float:

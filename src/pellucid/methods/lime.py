@@ -65,7 +65,7 @@ class Lime(Method):
         width = self.kernel_width or 0.75 * np.sqrt(session.n)
         fits = []
         for question in range(session.questions):
-            features, points = space.draw(session.noise(session.item(question)), session.item(question), samples)
+            features, points = space.draw(session.noise(question), session.item(question), samples)
             outputs = session.outputs(points, np.full(samples, question))
             fits.append(self._fit(features, outputs - session.full[question], width))
         values, errors, r2, error = (np.array(part) for part in zip(*fits, strict=True))

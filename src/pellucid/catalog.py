@@ -1,0 +1,111 @@
+"""The catalogue: names ↔ classes. It walks the rooms and adds what installed packages offer.
+
+The only place where a name becomes a class. A third party adds a method with one entry point,
+``[project.entry-points."pellucid.methods"]``, ``name = "package.module:Class"``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, get_args, get_origin
+
+from . import checks, methods, metrics
+from .checks.check import Check
+from .methods.method import Method
+from .metrics.metric import Metric
+from .records.errors import LoadError, NotApplicable, UnknownName
+from .records.room import members
+from .records.settings import Setting, Settings, described
+
+ROOMS: dict[str, tuple[Any, type]] = {
+    "methods": (methods, Method),
+    "metrics": (metrics, Metric),
+    "checks": (checks, Check),
+}
+WORD = {"methods": "method", "metrics": "metric", "checks": "check"}
+
+
+@cache
+def everything(room: str) -> dict[str, type[Any]]:
+    """All classes of a room by name: our own, then those of installed packages.
+
+    Raises :class:`LoadError` where an installed package offers something that does not fit.
+    """
+    package, base = ROOMS[room]
+    found = {member.name: member for member in members(package, base)}
+    for entry in entry_points(group=f"pellucid.{room}"):
+        try:
+            offered = entry.load()
+        except Exception as error:  # another package's fault must be told by its name
+            raise LoadError(f"{entry.value} could not be imported", where=entry.name, why=str(error)) from error
+        if not (isinstance(offered, type) and issubclass(offered, base)):
+            raise LoadError(f"{entry.value} is not a {base.__name__}", where=f"entry point pellucid.{room}")
+        if offered.name in found:
+            raise LoadError(f"{entry.value} takes the name {offered.name!r}, which is taken")
+        found[offered.name] = offered
+    return dict(sorted(found.items()))
+
+
+def find(room: str, given: Any, settings: dict[str, Any] | None = None) -> Any:
+    """An object of the room from a name, a class, or an object as it is. Raises :class:`UnknownName`."""
+    base = ROOMS[room][1]
+    if isinstance(given, base):
+        return given
+    if isinstance(given, type) and issubclass(given, base):
+        return given(**(settings or {}))
+    if not isinstance(given, str):
+        raise UnknownName(f"{given!r} is neither a {WORD[room]} nor the name of one")
+    known = everything(room)
+    name = given.strip().lower().replace("-", "_").replace(" ", "_")
+    if name not in known:
+        raise UnknownName.among(WORD[room], given, known)
+    return made(known[name], settings or {})
+
+
+def made(kind: type[Settings], settings: dict[str, Any]) -> Any:
+    """An object of a class with settings given as data; text is read as the setting's type.
+
+    Raises :class:`NotApplicable` naming the setting that is unknown or unreadable.
+    """
+    known = {setting.name: setting for setting in described(kind)}
+    for name in settings:
+        if name not in known:
+            raise NotApplicable(
+                f"{kind.name} has no setting {name!r}", fix=f"it has {', '.join(known) or 'no settings'}"
+            )
+    return kind(**{name: _read(known[name], value, kind) for name, value in settings.items()})
+
+
+def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
+    if not isinstance(value, str):
+        return value
+    types = get_args(setting.type) or (setting.type,)
+    if value.lower() in ("none", "") and type(None) in types:
+        return None
+    try:
+        if bool in types:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+        if int in types:
+            return int(value)
+        if float in types:
+            return float(value)
+    except (ValueError, KeyError) as error:
+        raise NotApplicable(f"{kind.name}: {setting.name}={value!r} cannot be read", fix=setting.help) from error
+    choices = [choice for part in (setting.type, *types) if get_origin(part) for choice in get_args(part)]
+    if isinstance(types[0], str):
+        choices = list(types)
+    if choices and value not in choices:
+        raise NotApplicable(f"{kind.name}: {setting.name}={value!r} is none of {', '.join(map(str, choices))}")
+    return value
+
+
+def methods_for(problem: Any) -> list[Any]:
+    """The methods (controls left out) that a problem's model and rows can take, with their default settings."""
+    return [
+        kind()
+        for kind in everything("methods").values()
+        if kind.role == "method"
+        and all(isinstance(problem.model, need) for need in kind.needs)
+        and (not kind.kinds or problem.kind in kind.kinds)
+    ]

@@ -1,0 +1,100 @@
+"""What every metric of explanations is: frozen settings and one function, ``score``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from ..engine.session import Session
+from ..records.errors import NotApplicable
+from ..records.score import Better
+from ..records.settings import Settings
+
+Explainer = Callable[[Session], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What a metric sees: one session, the values to judge, and a way to explain again.
+
+    Attributes
+    ----------
+    values: ``Float64[Q, n]``.
+    base, full: ``Float64[Q]``, the ends that the values are said to lead from and to.
+    explainer: computes the values anew for a session; None for attributions made elsewhere.
+    sampled: whether the method's answer depends on its seed.
+    promises: the axioms the method claims; None where that is not known.
+    others: values of other methods for the same questions, by name.
+    truth: the values as they are known to be, or None.
+    """
+
+    session: Session
+    values: np.ndarray
+    base: np.ndarray
+    full: np.ndarray
+    explainer: Explainer | None = None
+    sampled: bool = False
+    promises: tuple[str, ...] | None = None
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    truth: np.ndarray | None = None
+
+    def again(self, *, inputs: Tensor | None = None, seed: int | None = None) -> np.ndarray:
+        """The values ``Float64[Q, n]`` for other rows ``[N, D]`` or another seed.
+
+        Raises :class:`NotApplicable` for attributions made elsewhere.
+        """
+        if self.explainer is None:
+            raise NotApplicable(
+                "these attributions were made elsewhere and cannot be made again here",
+                fix="pass explainer=, a function from rows to attributions",
+            )
+        session = self.session if inputs is None else self.session.at(inputs)
+        return self.explainer(session if seed is None else session.reseeded(seed))
+
+    def with_values(self, values: np.ndarray, explainer: Explainer, sampled: bool) -> Case:
+        """The same case about other values, for controls."""
+        return replace(self, values=values, explainer=explainer, sampled=sampled, promises=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A metric's answer: a value per question, and the curves behind it (averaged over questions)."""
+
+    values: np.ndarray
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric(Settings, ABC):
+    """A metric of explanations.
+
+    Class attributes
+    ----------------
+    name: the file's name; title: as people write it; source: paper and equation.
+    better: ``"higher"``, ``"lower"`` or ``"neither"``.
+    low, high: the ends of its range.
+    controlled: whether controls stand beside it; alarms: whether doing no better than they is worth a caution.
+    default: whether it is among the default metrics.
+    """
+
+    title: ClassVar[str]
+    source: ClassVar[str]
+    better: ClassVar[Better]
+    alarms: ClassVar[bool] = False
+    low: ClassVar[float] = float("-inf")
+    high: ClassVar[float] = float("inf")
+    controlled: ClassVar[bool] = True
+    default: ClassVar[bool] = True
+
+    @abstractmethod
+    def score(self, case: Case) -> Judged:
+        """Judge the case. Raises :class:`NotApplicable` where the metric has nothing to say."""
+
+    def cost(self, players: int) -> float:
+        """Evaluations per question, explanations made again not counted."""
+        return 0.0

@@ -1,0 +1,7 @@
+"""What "absent" can mean, by name: ``pellucid.removals.Blur(2.0)``."""
+
+from .modalities.image import Blur, Noise
+from .modalities.tabular import Mode
+from .problem.removal import Constant, Marginal, Replace
+
+__all__ = ["Blur", "Constant", "Marginal", "Mode", "Noise", "Replace"]

@@ -1,0 +1,164 @@
+"""Is the explanation any good? Scores explanations, ours or made elsewhere, beside controls that know nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..catalog import everything, find
+from ..doors.foreign import as_explanation
+from ..doors.question import as_problem, as_target
+from ..engine.listener import Listener
+from ..engine.session import Session
+from ..methods.method import Method
+from ..metrics.judging import Judgement, judge
+from ..metrics.metric import Metric
+from ..modalities.image import Blur, Noise
+from ..problem.problem import Problem
+from ..problem.removal import Constant, Marginal, Removal, Replace
+from ..records.errors import InputError, RemovalError
+from ..records.explanation import Explanation
+from ..records.score import Scores
+
+OWN_ROWS = {"Blur": Blur, "Noise": Noise, "Replace": Replace}
+"""Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
+
+
+def evaluate(
+    model: Any,
+    rows: Any,
+    explanations: Any,
+    *,
+    metrics: Any = "default",
+    truth: Any = None,
+    target: Any = None,
+    background: Any = None,
+    removal: Any = None,
+    players: Any = None,
+    pooling: str = "sum",
+    explainer: Callable[[Any], Any] | None = None,
+    controls: bool = True,
+    seed: int = 0,
+    listener: Listener | None = None,
+) -> Scores:
+    """Score explanations of ``rows`` by metrics, each beside random numbers, |input| and (for images) an edge filter.
+
+    Parameters
+    ----------
+    explanations: one of ours or several (a list, or a dict by name); or attributions made elsewhere: a captum
+        tensor, a ``shap.Explanation``, an array. For those ``target=`` says which output was explained and
+        ``removal=`` or ``background=`` what absent meant; a baseline other than the one that was used makes a right
+        explanation look wrong.
+    metrics: ``"default"``, names or Metric objects.
+    truth: the contributions as they are known to be: an array ``[N, n]`` or an Explanation.
+    pooling: how element values made elsewhere become a player's: ``"sum"`` or ``"norm"``.
+    explainer: for attributions made elsewhere, a function from model-space rows (a tensor) to attributions, so that
+        they can be made again.
+
+    Raises :class:`InputError` for explanations of other rows or shapes that do not fit.
+    """
+    given = _listed(explanations)
+    question = {"background": background, "removal": removal, "players": players, "seed": seed}
+    problems, judged = {}, {}
+    for name, one in given.items():
+        if isinstance(one, Explanation):
+            problems[name] = problem_of(model, rows, one, target=target, removal=removal, background=background)
+            judged[name] = one
+        else:
+            problems[name] = as_problem(model, rows, target="predicted" if target is None else target, **question)
+            judged[name] = as_explanation(problems[name], one, name=name if len(given) > 1 else "", pooling=pooling)
+    scores = []
+    for name, one in judged.items():
+        known = None if truth is None else _truth(problems[name], truth)
+        judgement = Judgement(
+            one,
+            method=_method_of(one),
+            explainer=None if explainer is None else _foreign_explainer(problems[name], explainer, pooling),
+            others={other: e for other, e in judged.items() if other != name},
+            truth=known,
+        )
+        chosen = chosen_metrics(metrics, agreement=len(judged) > 1, truth=known is not None)
+        scores += judge(problems[name], judgement, chosen, seed=seed, controls=controls, listener=listener)
+    return Scores(scores)
+
+
+def chosen_metrics(given: Any, *, agreement: bool = False, truth: bool = False) -> list[Metric]:
+    """Metrics from ``"default"``, a name, a Metric, or a list of these.
+
+    The default ones, and agreement between methods and with the truth where there are any to agree with.
+    """
+    if isinstance(given, str) and given == "default":
+        added = {"agreement": agreement, "truth_correlation": truth}
+        return [kind() for name, kind in everything("metrics").items() if kind.default or added.get(name)]
+    return [find("metrics", one) for one in (given if isinstance(given, (list, tuple)) else [given])]
+
+
+def problem_of(
+    model: Any, rows: Any, explanation: Explanation, *, target: Any = None, removal: Any = None, background: Any = None
+) -> Problem:
+    """The problem that a record answers, put together again from what it carries.
+
+    Raises :class:`RemovalError` where "absent" cannot be made again from the record.
+    """
+    if removal is None and background is None:
+        removal = removal_of(explanation)
+    asked = "predicted" if target is None else as_target(target)
+    return as_problem(
+        model, rows, target=asked, removal=removal, background=background, players=explanation.players,
+        seed=explanation.seed,
+    )  # fmt: skip
+
+
+def removal_of(explanation: Explanation) -> Removal:
+    """The removal that a record was made with."""
+    if explanation.background is not None:
+        rows = explanation.background
+        return Constant(rows.copy()) if len(rows) == 1 else Marginal(rows.copy())
+    settings = dict(explanation.removal)
+    name = settings.pop("name", "")
+    if name not in OWN_ROWS:
+        raise RemovalError("the record does not say what absent meant", fix="pass removal= or background=")
+    return OWN_ROWS[name](**settings)
+
+
+def _listed(given: Any) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, (list, tuple)) and given and all(isinstance(one, Explanation) for one in given):
+        names = [one.method for one in given]
+        return {
+            f"{name} ({i})" if names.count(name) > 1 else name: one
+            for i, (name, one) in enumerate(zip(names, given, strict=True))
+        }
+    if isinstance(given, Explanation):
+        return {given.method: given}
+    if isinstance(given, Sequence) and not len(given):
+        raise InputError("there are no explanations to evaluate")
+    return {"foreign": given}
+
+
+def _method_of(explanation: Explanation) -> Method | None:
+    """The method that made a record, where it is one of the catalogue's."""
+    if explanation.method not in everything("methods"):
+        return None
+    return find("methods", explanation.method, dict(explanation.settings))
+
+
+def _truth(problem: Problem, truth: Any) -> Explanation:
+    return truth if isinstance(truth, Explanation) else as_explanation(problem, truth, name="truth")
+
+
+def _foreign_explainer(
+    problem: Problem, explainer: Callable[[Any], Any], pooling: str
+) -> Callable[[Session], np.ndarray]:
+    """A user's function of rows as a function of a session."""
+
+    def again(session: Session) -> np.ndarray:
+        part = Problem(problem.model, session.inputs, session.players, problem.removal, problem.target, problem.kind)
+        rows = session.x.reshape(len(session), *next(iter(session.inputs.shapes.values())))
+        made = as_explanation(part, explainer(rows), pooling=pooling)
+        return made.attributions.transpose(0, 2, 1).reshape(session.questions, -1)
+
+    return again

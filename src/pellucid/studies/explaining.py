@@ -1,0 +1,69 @@
+"""Why did it decide so? Explains rows of a model by one method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..catalog import find
+from ..doors.question import as_problem
+from ..engine.budget import Budget
+from ..engine.listener import Listener
+from ..methods.method import Method
+from ..problem.model import Differentiable
+from ..problem.problem import Problem
+from ..records.explanation import Explanation
+
+FEW_PLAYERS = 12
+"""Up to so many players all coalitions are asked, and nothing is left to chance."""
+
+
+def explain(
+    model: Any,
+    rows: Any,
+    method: Any = "auto",
+    *,
+    target: Any = "predicted",
+    background: Any = None,
+    removal: Any = None,
+    players: Any = None,
+    budget: Budget | int | None = None,
+    seed: int = 0,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Explanation:
+    """Explain each row: how much each player contributed to the target.
+
+    Parameters
+    ----------
+    model: a torch module, a function, or what :func:`pellucid.load` or :func:`pellucid.wrap` returned.
+    rows: tensor, array, DataFrame, Dataset, or lists of words.
+    method: a name from ``pellucid methods``, a Method, or ``"auto"``: exact Shapley values for up to 12 players,
+        integrated gradients where the model has gradients and no background of several rows is
+        given, kernel Shapley otherwise. The choice is in the record.
+    target: ``"predicted"``, an index, a name, ``("A", "B")`` for a contrast, ``"all"``, ``"top:3"``, one per row, or a
+        function of the outputs.
+    background, removal: what "absent" means; ``background=rows`` is short for ``removal=Marginal(rows)``.
+    players: the units explained, e.g. ``pellucid.players.Patches(8)``.
+    budget: value-function evaluations per row, or a :class:`Budget`.
+    settings: fields of the method when it is given by name, e.g. ``steps=50``.
+
+    Raises the errors of :mod:`pellucid.records.errors`; each says what to do.
+    """
+    question = {"target": target, "background": background, "removal": removal, "players": players, "seed": seed}
+    chosen = None if method == "auto" else find("methods", method, settings)
+    problem = as_problem(model, rows, fine=chosen is None or Differentiable in chosen.needs, **question)
+    if chosen is None:
+        chosen = automatic(problem, background is not None)
+        if Differentiable not in chosen.needs:
+            problem = as_problem(model, rows, fine=False, **question)
+    return chosen.explain(problem, seed=seed, budget=budget, listener=listener)
+
+
+def automatic(problem: Problem, marginal: bool) -> Method:
+    """The method that ``"auto"`` stands for."""
+    if problem.players.most <= FEW_PLAYERS:
+        return find("methods", "exact_shapley")
+    floats = problem.inputs.opaque is None and problem.inputs.flat.is_floating_point()
+    if isinstance(problem.model, Differentiable) and floats and not marginal:
+        return find("methods", "integrated_gradients")
+    return find("methods", "kernel_shapley")

@@ -1,0 +1,301 @@
+"""The laws that every method obeys, on every problem it applies to.
+
+``check_method`` runs them all and raises ``AssertionError`` with the law's and the problem's name
+at the first that is broken. A method that declares an axiom among its ``promises`` is tested on it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..doors.question import as_problem
+from ..engine.caller import Caller, Learned
+from ..engine.engine import refuse_unmet_needs
+from ..engine.listener import Silent
+from ..methods.method import Method
+from ..problem.problem import Problem
+from ..records.errors import NotApplicable
+from ..records.explanation import Explanation
+from ..records.files import dumps
+from .problems import PROBLEMS
+
+TOLERANCE = 1e-5
+"""Largest difference between a row explained alone and in a batch, as a share of max|φ|."""
+BUDGET = 400
+
+
+def check_method(method: Method, problems: dict[str, Callable[[int], Problem]] | None = None) -> list[str]:
+    """Test a method against the laws; returns the names of the problems it applied to.
+
+    Raises ``AssertionError`` naming the law and the problem. A method that applies to none of the
+    problems is an error too: then nothing was tested.
+    """
+    applied = []
+    for name, make in (problems or PROBLEMS).items():
+        problem = make(5)
+        try:
+            refuse_unmet_needs(method, problem)
+            first = method.explain(problem, budget=BUDGET)
+        except NotApplicable:
+            continue
+        applied.append(name)
+        for law in LAWS:
+            try:
+                law(method, make, first)
+            except AssertionError as error:
+                raise AssertionError(f"{method.name} breaks {law.__name__} on {name}: {error}") from error
+    assert applied, f"{method.name} applies to none of the problems, so nothing was tested"
+    if method.role == "method":
+        _axioms(method)
+    return applied
+
+
+def shapes_fit(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """``[N, n, T]`` values, finite exactly where there is a player, with matching ends."""
+    problem = make(5)
+    assert e.attributions.shape[:2] == (5, problem.players.most), f"shape {e.attributions.shape}"
+    for row in range(5):
+        count = len(problem.players.of(row))
+        assert np.isfinite(e.attributions[row, :count]).all(), f"row {row} has values that are not finite"
+        assert np.isnan(e.attributions[row, count:]).all(), f"row {row} has values for players it lacks"
+    assert e.base.shape == e.full.shape == (5, e.attributions.shape[2])
+    assert e.attributions.dtype == np.float64
+
+
+def reruns_are_identical(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """The same call gives the same bits; the global random state does not matter."""
+    torch.manual_seed(123)
+    np.random.seed(123)  # noqa: NPY002
+    again = method.explain(make(5), budget=BUDGET)
+    assert again.attributions.tobytes() == e.attributions.tobytes(), "a rerun differs"
+
+
+def order_does_not_matter(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """Rows in another order get the same bits."""
+    order = np.array([3, 0, 4, 2, 1])
+    turned = method.explain(_taken(make(5), order), budget=BUDGET)
+    assert turned.attributions.tobytes() == e.attributions[order].tobytes(), "the order of the rows matters"
+
+
+def alone_is_as_in_a_batch(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """A row explained alone equals the same row in a batch to 1e-5 of max|φ|."""
+    for row in range(2):
+        alone = method.explain(_taken(make(5), np.array([row])), budget=BUDGET)
+        count = alone.attributions.shape[1]
+        difference = np.abs(alone.attributions[0] - e.attributions[row, :count])
+        scale = np.nanmax(np.abs(e.attributions[row])) + 1e-12
+        assert np.nanmax(difference) <= TOLERANCE * scale, (
+            f"row {row} alone differs by {np.nanmax(difference) / scale:.1e}"
+        )
+
+
+def batch_size_does_not_matter(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """Rows at once: 1, 7, 32 or all give the same values to 1e-5 of max|φ|."""
+    for size in (1, 7, 32, 100_000):
+        other = method.explain(with_batch(make(5), size), budget=BUDGET)
+        scale = np.nanmax(np.abs(e.attributions)) + 1e-12
+        difference = np.nanmax(np.abs(other.attributions - e.attributions)) / scale
+        assert difference <= TOLERANCE, f"{size} rows at once: values differ by {difference:.1e}"
+
+
+def nothing_is_left_behind(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """Modes, buffers, gradients, hooks, weights, inputs and random states are as they were."""
+    problem = make(5)
+    before = trace_of(problem)
+    method.explain(problem, budget=BUDGET)
+    assert trace_of(problem) == before, "the model, its inputs or a random state changed"
+
+
+def promises_hold(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """Completeness to 1e-3 where it is promised, or a caution that says so."""
+    if "completeness" in method.promises:
+        worst = float(np.nanmax(e.gap))
+        warned = any(caution.code == "gap" for caution in e.warnings)
+        assert worst <= 1e-3 or warned, f"the contributions miss the change by {worst:.1e}, and nothing says so"
+
+
+def errors_fit(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """A method that draws has standard errors (controls aside), never negative; others have none or zeros."""
+    if method.role == "control":
+        return
+    if method.sampled:
+        assert e.errors is not None, "a method that draws must say how sure it is"
+    if e.errors is not None:
+        known = e.errors[np.isfinite(e.errors)]
+        assert (known >= 0).all(), "a standard error is negative"
+
+
+def round_trips(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """A record saved and read back is the same record."""
+    with tempfile.TemporaryDirectory() as folder:
+        back = Explanation.load(e.save(f"{folder}/e"))
+    assert back.attributions.tobytes() == e.attributions.tobytes()
+    assert back.to_dict() == _through_json(e.to_dict()), "the record changed on its way through a file"
+
+
+LAWS = (
+    shapes_fit,
+    reruns_are_identical,
+    order_does_not_matter,
+    alone_is_as_in_a_batch,
+    batch_size_does_not_matter,
+    nothing_is_left_behind,
+    promises_hold,
+    errors_fit,
+    round_trips,
+)
+
+
+# Axioms, on networks made for them ---------------------------------------------------------
+
+
+def _axioms(method: Method) -> None:
+    checks = {
+        "null_player": _null_player,
+        "symmetry": _symmetry,
+        "linearity": _linearity,
+        "implementation_invariance": _implementation_invariance,
+    }
+    for axiom in method.promises:
+        if axiom in checks:
+            checks[axiom](method)
+
+
+def _explained(method: Method, model: Any, rows: torch.Tensor, **fields: Any) -> np.ndarray:
+    problem = as_problem(model, rows, **fields)
+    try:
+        refuse_unmet_needs(method, problem)
+        return method.explain(problem, budget=BUDGET).attributions[..., 0]
+    except NotApplicable:
+        return np.zeros((len(rows), 4))
+
+
+def _null_player(method: Method) -> None:
+    problem = PROBLEMS["unused_column"](5)
+    try:
+        refuse_unmet_needs(method, problem)
+    except NotApplicable:
+        return
+    values = method.explain(problem, budget=BUDGET).attributions[:, 2]
+    scale = np.abs(values).max() + 1.0
+    assert np.abs(values).max() <= 1e-6 * scale, f"{method.name} breaks null_player: {np.abs(values).max():.1e}"
+
+
+class _Symmetric(nn.Module):
+    """f(x₀, x₁, …) = f(x₁, x₀, …)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x[:, 0] + x[:, 1]) * x[:, 2] + x[:, 0] * x[:, 1] + x[:, 3]
+
+
+def _symmetry(method: Method) -> None:
+    rows = torch.tensor([[0.7, 0.7, -1.0, 0.3], [-0.2, -0.2, 2.0, 1.0]])
+    values = _explained(method, _Symmetric(), rows)
+    difference = np.abs(values[:, 0] - values[:, 1]).max()
+    assert difference <= 1e-5 * (np.abs(values).max() + 1e-12), f"{method.name} breaks symmetry: {difference:.1e}"
+
+
+class _Weighted(nn.Module):
+    def __init__(self, a: float, b: float):
+        super().__init__()
+        self.a, self.b = a, b
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.a * torch.tanh(x[:, 0] * x[:, 1] - x[:, 2]) + self.b * torch.sin(x[:, 1] + x[:, 3])
+
+
+def _linearity(method: Method) -> None:
+    rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    both, one, other = (_explained(method, _Weighted(a, b), rows) for a, b in ((2.0, -3.0), (1.0, 0.0), (0.0, 1.0)))
+    difference = np.abs(both - (2 * one - 3 * other)).max()
+    scale = np.abs(both).max() + 1e-12
+    tolerance = 3e-3 if any("steps" in name for name in method.settings()) else 1e-6
+    assert difference <= tolerance * scale, f"{method.name} breaks linearity: {difference / scale:.1e}"
+
+
+def spellings_of_relu() -> Iterator[tuple[str, nn.Module]]:
+    """One network, its rectifier written in the ways people write it."""
+    spelled: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "F.relu": torch.nn.functional.relu,
+        "clamp": lambda h: h.clamp(min=0),
+        "where": lambda h: torch.where(h > 0, h, torch.zeros_like(h)),
+        "maximum": lambda h: torch.maximum(h, torch.zeros_like(h)),
+        "in place": lambda h: torch.nn.functional.relu_(h),
+        "module": nn.ReLU(),
+    }
+    generator = torch.Generator().manual_seed(6)
+    first, second = (torch.randn(size, generator=generator, dtype=torch.float64) for size in ((8, 4), (1, 8)))
+
+    class Spelled(nn.Module):
+        def __init__(self, rectify: Callable[[torch.Tensor], torch.Tensor]):
+            super().__init__()
+            self.rectify = rectify
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rectify(x @ first.T + 0.3) @ second.T
+
+    for name, rectify in spelled.items():
+        yield name, Spelled(rectify)
+
+
+def _implementation_invariance(method: Method) -> None:
+    rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    reference = None
+    for name, net in spellings_of_relu():
+        values = _explained(method, net, rows)
+        reference = values if reference is None else reference
+        difference = np.abs(values - reference).max() / (np.abs(reference).max() + 1e-12)
+        assert difference <= 1e-9, f"{method.name} breaks implementation invariance with {name}: {difference:.1e}"
+
+
+# Looking at what a call could change -------------------------------------------------------
+
+
+def trace_of(problem: Problem) -> dict[str, Any]:
+    """Everything a call must leave as it was, as comparable data."""
+    found: dict[str, Any] = {
+        "inputs": {name: tensor.detach().numpy().tobytes() for name, tensor in problem.inputs.tensors.items()},
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": np.random.get_state()[1].tobytes(),  # noqa: NPY002
+        "filters": len(warnings.filters),
+        "grad": torch.is_grad_enabled(),
+    }
+    module = getattr(problem.model, "module", None)
+    if isinstance(module, nn.Module):
+        found["state"] = {name: tensor.detach().numpy().tobytes() for name, tensor in module.state_dict().items()}
+        found["modes"] = [m.training for m in module.modules()]
+        found["hooks"] = [
+            len(m._forward_hooks) + len(m._backward_hooks) + len(m._forward_pre_hooks) for m in module.modules()
+        ]
+        found["parameters"] = [(p.requires_grad, p.grad is None) for p in module.parameters()]
+        found["attributes"] = [sorted(vars(m)) for m in module.modules()]
+    return found
+
+
+def with_batch(problem: Problem, size: int) -> Problem:
+    """The same problem with another number of rows at once than the engine would choose."""
+    Caller(problem.model, problem.inputs, Silent()).remember(Learned(size))
+    return problem
+
+
+def _taken(problem: Problem, rows: np.ndarray) -> Problem:
+    return Problem(
+        problem.model,
+        problem.inputs.take(rows),
+        problem.players.take(rows),
+        problem.removal,
+        problem.target,
+        problem.kind,
+    )
+
+
+def _through_json(data: Any) -> Any:
+    return json.loads(dumps(data))
