@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..problem.target import BoundTarget
 from ..records.errors import ModelError, NotApplicable
 from ..records.explanation import Cost, Explanation
 from ..records.files import digest_array
+from ..records.joining import merged
 from ..records.messages import Caution
 from .budget import Budget
 from .caller import Caller
@@ -28,8 +28,6 @@ from .session import Session
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
 FLAT = 1e-9
-JOINED = {"rows": add, "total": add, "worst": max, "lowest": min}
-"""How the figures in a caution are put together when several parts of a batch raise the same one."""
 
 
 @dataclass
@@ -250,21 +248,6 @@ def _value_cautions(gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray)
     if flat.any():
         cautions.append(Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=N))
     return cautions
-
-
-def merged(cautions: Sequence[Caution]) -> tuple[Caution, ...]:
-    """Cautions with those of several parts of a batch put together: rows add up, the worst stays."""
-    kept: dict[tuple[str, Any], dict[str, Any]] = {}
-    grave: dict[tuple[str, Any], Caution] = {}
-    for caution in cautions:
-        fixed = tuple(sorted((k, str(v)) for k, v in caution.values.items() if k not in JOINED))
-        key = (caution.code, fixed)
-        if key not in kept:
-            kept[key], grave[key] = dict(caution.values), caution
-            continue
-        for name in JOINED.keys() & kept[key].keys():
-            kept[key][name] = JOINED[name](kept[key][name], caution.values[name])
-    return tuple(Caution.of(grave[key].code, grave[key].severity, **values) for key, values in kept.items())
 
 
 def _columns(target: BoundTarget) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..engine.budget import Budget
-from ..engine.engine import Opened, merged, opened
+from ..engine.engine import Opened, opened
 from ..engine.listener import Listener, Silent
 from ..engine.session import Session
 from ..methods.controls import EdgeFilter, InputMagnitude, RandomControl
@@ -19,12 +19,15 @@ from ..problem.problem import Problem
 from ..problem.target import BoundTarget
 from ..records.errors import InputError, NotApplicable, PellucidError, TargetError
 from ..records.explanation import Explanation
+from ..records.joining import merged
 from ..records.messages import Caution
 from ..records.score import Score, Scores
 from .metric import Case, Explainer, Judged, Metric
 
 DRAWS = 10
 """Random attributions drawn for each control figure."""
+AGAIN_ROWS = 16
+"""Metrics that explain again do so for the first so many rows of a part (in the order of their ids)."""
 CONTROL_ROWS = 16
 """Controls are judged on the first so many rows (in the order of their ids), to stay cheap."""
 UNSTABLE = 0.7
@@ -112,11 +115,14 @@ def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -
     fields |= {"low": metric.low, "high": metric.high, "settings": metric.settings()}
     N = len(explanation)
     try:
-        values, curves, control = np.full(N, np.nan), {}, {}
+        values, curves, control, judged_rows = np.full(N, np.nan), {}, {}, []
         for rows, session in run.parts:
             case = _case(judgement, rows, session)
+            if metric.explains_again:
+                case, rows = case.take(AGAIN_ROWS), rows[:AGAIN_ROWS]
             judged = metric.score(case)
             values[rows] = _per_row(judged.values, len(rows))
+            judged_rows.append(rows)
             curves = curves or dict(judged.curves)
             if controls and metric.controlled:
                 for name, value in _controls(metric, case).items():
@@ -136,7 +142,7 @@ def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -
         evaluations=(run.caller.rows - rows_before) / N,
         seconds=time.perf_counter() - began,
     )
-    return _with_cautions(score, metric)
+    return _with_cautions(score, metric, np.concatenate(judged_rows))
 
 
 def _case(judgement: Judgement, rows: np.ndarray, session: Session) -> Case:
@@ -167,18 +173,8 @@ def _per_row(values: np.ndarray, rows: int) -> np.ndarray:
 
 def _controls(metric: Metric, case: Case) -> dict[str, float]:
     """The metric's value for attributions that know nothing: random ones (ten draws), |input|, image edges."""
-    count = min(len(case.session), CONTROL_ROWS)
-    session, each = case.session.take(range(count)), case.session.questions // len(case.session)
-    few = slice(0, count * each)
-    small = Case(
-        session,
-        case.values[few],
-        case.base[few],
-        case.full[few],
-        others={name: other[few] for name, other in case.others.items()},
-        truth=None if case.truth is None else case.truth[few],
-    )
-    found = {}
+    small = case.take(CONTROL_ROWS)
+    session, found = small.session, {}
     random = RandomControl()
     draws = [_control_value(metric, small, random, session.reseeded(draw, "random")) for draw in range(DRAWS)]
     found["random"] = _mean(draws)
@@ -212,12 +208,10 @@ def _weighted(parts: Sequence[tuple[float, int]]) -> float:
     return float(np.average(values, weights=weights))
 
 
-def _with_cautions(score: Score, metric: Metric) -> Score:
-    cautions, undefined = [], int((~np.isfinite(score.values)).sum())
+def _with_cautions(score: Score, metric: Metric, judged: np.ndarray) -> Score:
+    cautions, undefined = [], int((~np.isfinite(score.values[judged])).sum())
     if undefined:
-        cautions.append(
-            Caution.of("score_undefined", "note", metric=metric.title, rows=undefined, total=len(score.values))
-        )
+        cautions.append(Caution.of("score_undefined", "note", metric=metric.title, rows=undefined, total=len(judged)))
     if metric.alarms and np.isfinite(score.value) and score.controls:
         best = max(score.controls, key=lambda name: score.controls[name])
         if score.value <= score.controls[best]:

@@ -32,6 +32,7 @@ class MaxSensitivity(Metric):
     name: ClassVar[str] = "max_sensitivity"
     title: ClassVar[str] = "Max-sensitivity"
     source: ClassVar[str] = "Yeh et al. 2019, arXiv 1901.09392, definition 2.3"
+    explains_again: ClassVar[bool] = True
     better: ClassVar[Better] = "lower"
     low: ClassVar[float] = 0.0
 

@@ -56,6 +56,20 @@ class Case:
         session = self.session if inputs is None else self.session.at(inputs)
         return self.explainer(session if seed is None else session.reseeded(seed))
 
+    def take(self, count: int) -> Case:
+        """The case about the first ``count`` rows."""
+        count = min(count, len(self.session))
+        few = slice(0, count * (self.session.questions // len(self.session)))
+        return replace(
+            self,
+            session=self.session.take(range(count)),
+            values=self.values[few],
+            base=self.base[few],
+            full=self.full[few],
+            others={name: other[few] for name, other in self.others.items()},
+            truth=None if self.truth is None else self.truth[few],
+        )
+
     def with_values(self, values: np.ndarray, explainer: Explainer, sampled: bool) -> Case:
         """The same case about other values, for controls."""
         return replace(self, values=values, explainer=explainer, sampled=sampled, promises=None)
@@ -78,6 +92,7 @@ class Metric(Settings, ABC):
     name: the file's name; title: as people write it; source: paper and equation.
     better: ``"higher"``, ``"lower"`` or ``"neither"``.
     low, high: the ends of its range.
+    explains_again: whether it makes the explanation anew; it is then judged on a few rows.
     controlled: whether controls stand beside it; alarms: whether doing no better than they is worth a caution.
     default: whether it is among the default metrics.
     """
@@ -89,6 +104,7 @@ class Metric(Settings, ABC):
     low: ClassVar[float] = float("-inf")
     high: ClassVar[float] = float("inf")
     controlled: ClassVar[bool] = True
+    explains_again: ClassVar[bool] = False
     default: ClassVar[bool] = True
 
     @abstractmethod

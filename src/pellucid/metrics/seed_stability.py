@@ -26,6 +26,7 @@ class SeedStability(Metric):
     name: ClassVar[str] = "seed_stability"
     title: ClassVar[str] = "Seed stability"
     source: ClassVar[str] = "Visani et al. 2020, arXiv 2001.11757 (as a rank correlation)"
+    explains_again: ClassVar[bool] = True
     better: ClassVar[Better] = "higher"
     low: ClassVar[float] = -1.0
     high: ClassVar[float] = 1.0

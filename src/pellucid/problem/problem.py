@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from ..records.errors import InputError, RemovalError
 from ..records.messages import Caution
@@ -28,6 +31,10 @@ class Problem:
     target: Target = field(default_factory=Predicted)
     kind: str = "tensor"
     cautions: tuple[Caution, ...] = ()
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Problem:
+        """The same question about some of the rows."""
+        return replace(self, inputs=self.inputs.take(rows), players=self.players.take(rows))
 
     def __post_init__(self) -> None:
         if len(self.inputs) == 0:

@@ -73,7 +73,7 @@ def shapes_fit(method: Method, make: Callable[[int], Problem], e: Explanation) -
 def reruns_are_identical(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
     """The same call gives the same bits; the global random state does not matter."""
     torch.manual_seed(123)
-    np.random.seed(123)  # noqa: NPY002
+    np.random.seed(123)
     again = method.explain(make(5), budget=BUDGET)
     assert again.attributions.tobytes() == e.attributions.tobytes(), "a rerun differs"
 
@@ -81,14 +81,14 @@ def reruns_are_identical(method: Method, make: Callable[[int], Problem], e: Expl
 def order_does_not_matter(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
     """Rows in another order get the same bits."""
     order = np.array([3, 0, 4, 2, 1])
-    turned = method.explain(_taken(make(5), order), budget=BUDGET)
+    turned = method.explain(make(5).take(order), budget=BUDGET)
     assert turned.attributions.tobytes() == e.attributions[order].tobytes(), "the order of the rows matters"
 
 
 def alone_is_as_in_a_batch(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
     """A row explained alone equals the same row in a batch to 1e-5 of max|φ|."""
     for row in range(2):
-        alone = method.explain(_taken(make(5), np.array([row])), budget=BUDGET)
+        alone = method.explain(make(5).take([row]), budget=BUDGET)
         count = alone.attributions.shape[1]
         difference = np.abs(alone.attributions[0] - e.attributions[row, :count])
         scale = np.nanmax(np.abs(e.attributions[row])) + 1e-12
@@ -264,7 +264,7 @@ def trace_of(problem: Problem) -> dict[str, Any]:
     found: dict[str, Any] = {
         "inputs": {name: tensor.detach().numpy().tobytes() for name, tensor in problem.inputs.tensors.items()},
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": np.random.get_state()[1].tobytes(),  # noqa: NPY002
+        "numpy": np.random.get_state()[1].tobytes(),
         "filters": len(warnings.filters),
         "grad": torch.is_grad_enabled(),
     }
@@ -284,17 +284,6 @@ def with_batch(problem: Problem, size: int) -> Problem:
     """The same problem with another number of rows at once than the engine would choose."""
     Caller(problem.model, problem.inputs, Silent()).remember(Learned(size))
     return problem
-
-
-def _taken(problem: Problem, rows: np.ndarray) -> Problem:
-    return Problem(
-        problem.model,
-        problem.inputs.take(rows),
-        problem.players.take(rows),
-        problem.removal,
-        problem.target,
-        problem.kind,
-    )
 
 
 def _through_json(data: Any) -> Any:
