@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ class Caller:
     learned: Learned = field(default_factory=lambda: Learned(OPAQUE_BATCH))
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> Generator[None]:
         """Alone with the model, which is as it was when this is left."""
         with _lock_of(self.model.identity), self.model.untouched():
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +52,7 @@ def opened(
     budget: Budget | None = None,
     listener: Listener | None = None,
     bound: BoundTarget | None = None,
-) -> Iterator[Opened]:
+) -> Generator[Opened]:
     """Sessions on ``problem``; the model is alone with us inside and untouched afterwards.
 
     ``parts`` holds (rows in the caller's order, session). ``bound`` replaces the binding of the target,

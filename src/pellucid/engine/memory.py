@@ -79,7 +79,8 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         packet = func._overloadpacket
-        if not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        in_parts = torch._C._dispatch_has_kernel_for_dispatch_key  # pyright: ignore[reportPrivateUsage]
+        if not in_parts(func.name(), "CompositeImplicitAutograd"):
             self._add(packet, args, kwargs, out)
         return out
 

@@ -74,7 +74,9 @@ class Lime(Method):
             values, errors = values * factor, errors * np.abs(factor)
         return _estimate(values, errors, r2, error, samples)
 
-    def _fit(self, features: np.ndarray, change: np.ndarray, width: float) -> tuple[np.ndarray, ...]:
+    def _fit(
+        self, features: np.ndarray, change: np.ndarray, width: float
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Weighted ridge through the row itself: weights, standard errors, R², local prediction error."""
         weights = np.exp(-np.einsum("bi,bi->b", features, features) / width**2 / 2)
         keep = np.arange(features.shape[1])
@@ -104,7 +106,9 @@ class Lime(Method):
         values, errors, r2, error = (np.array(part) for part in zip(*fits, strict=True))
         return _estimate(values, errors, r2, error, samples)
 
-    def _fit_weighted(self, features: np.ndarray, change: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _fit_weighted(
+        self, features: np.ndarray, change: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
         first = _ridge(features, change, weights, self.penalty)[0]
         keep = np.sort(np.argsort(-np.abs(first), kind="stable")[: self.complexity])
         slope, errors, residual = _ridge(features[:, keep], change, weights, self.penalty)
@@ -211,8 +215,7 @@ class _Neighbourhood:
                 start = session.start[:, self.places]
             moved = (self.x[:, self.places] - start) / self.spread
             effect[:, self.moved] = moved.double().cpu().numpy()
-        others = np.flatnonzero(~self.moved)
-        for player in others:
+        for player in np.flatnonzero(~self.moved).tolist():
             effect[:, player] = 1 - self._same(self.x, self.draws[None], player).mean(1)
         return effect
 
@@ -240,7 +243,7 @@ class _Neighbourhood:
             steps = rng.standard_normal((samples, len(self.places)), dtype=np.float32)
             points[:, self.places] += torch.from_numpy(steps).to(points) * self.spread
             features[:, self.moved] = steps
-        for player in np.flatnonzero(~self.moved):
+        for player in np.flatnonzero(~self.moved).tolist():
             own = torch.from_numpy(self.owned[player])
             if len(self.draws) > 1:
                 drawn = self.draws[torch.from_numpy(rng.integers(len(self.draws), size=samples))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ def bound_again(explanation: Explanation, problem: Problem) -> BoundTarget | Non
 def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -> Score:
     began, rows_before = time.perf_counter(), run.caller.rows
     explanation = judgement.explanation
-    fields = {"metric": metric.name, "method": explanation.method, "better": metric.better}
+    fields: dict[str, Any] = {"metric": metric.name, "method": explanation.method, "better": metric.better}
     fields |= {"low": metric.low, "high": metric.high, "settings": metric.settings()}
     N = len(explanation)
     try:

@@ -65,5 +65,5 @@ def _scale(session: Session) -> Tensor:
     fixed = [player for player, kind in enumerate(session.types) if kind in ("categorical", "boolean")]
     if fixed:
         spread = spread.clone()
-        spread[:, np.isin(session.players.labels[0], fixed)] = 0.0
+        spread[:, torch.from_numpy(np.isin(session.players.labels[0], fixed))] = 0.0
     return spread

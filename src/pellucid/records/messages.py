@@ -25,7 +25,7 @@ RANK = {"red": 0, "yellow": 1, "note": 2}
 def catalogue() -> dict[str, dict[str, str]]:
     """Every message: code → language → template."""
     found: dict[str, dict[str, str]] = {}
-    folder = files(__package__) / "catalogue"
+    folder = files("pellucid.records") / "catalogue"
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".toml"):
             room = file.name.removesuffix(".toml")

@@ -27,7 +27,7 @@ class ColumnProfile:
     distinct: int
     mean: float = float("nan")
     std: float = float("nan")
-    quantiles: tuple[float, float, float, float, float] = (float("nan"),) * 5
+    quantiles: tuple[float, float, float, float, float] = (np.nan, np.nan, np.nan, np.nan, np.nan)
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
