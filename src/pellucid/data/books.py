@@ -103,7 +103,8 @@ class LoanRule:
     def _units(self, frame: Any) -> np.ndarray:
         if hasattr(frame, "to_frame") and getattr(frame, "ndim", 0) == 1:  # one row of a DataFrame
             frame = frame.to_dict()
-        raw = frame_of(frame, self.columns)[list(self.columns)].to_numpy(dtype=np.float64)
+        cells = frame_of(frame, self.columns)[list(self.columns)]
+        raw = cells.replace({"False": 0, "True": 1}).to_numpy(dtype=np.float64)  # as a CSV file writes booleans
         return (raw - np.array(self.centers)) / np.array(self.scales)
 
 

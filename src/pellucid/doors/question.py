@@ -12,7 +12,7 @@ from ..modalities.image import Patches
 from ..modalities.tabular import Columns
 from ..problem.model import Model
 from ..problem.problem import Problem
-from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace
+from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
 from ..problem.units import Elements, Units, Words
 from ..records.errors import InputError, RemovalError, TargetError
@@ -45,8 +45,15 @@ def as_problem(
     read = as_inputs(model, rows)
     chosen, cautions = _removal(model, read, background, removal, seed)
     units = _units(players, read, fine)
-    made = units if isinstance(units, Players) else units.make(read.inputs, model.encoding if read.columns else None)
-    return Problem(model, read.inputs, made, chosen, as_target(target), read.kind, tuple(cautions))
+    made = units if isinstance(units, Players) else units.make(read.inputs, _grouping(model, read))
+    return Problem(model, read.inputs, made, chosen, as_target(target), read.kind, (*read.cautions, *cautions))
+
+
+def _grouping(model: Model, read: Read) -> Any:
+    """The encoding, where the rows came through it or are as wide as what it makes."""
+    encoding = model.encoding
+    through = bool(read.columns) or getattr(encoding, "width", None) == read.inputs.width
+    return encoding if read.kind == "table" and through else None
 
 
 def as_target(given: Any) -> Target:
@@ -60,6 +67,8 @@ def as_target(given: Any) -> Target:
         return Top(int(count)) if lead == "top" and count.isdigit() else Class(given)
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         return Class(int(given))
+    if isinstance(given, (np.ndarray, Tensor)) and given.ndim == 0:
+        return as_target(given.item())
     if isinstance(given, tuple) and len(given) == 2:
         return Contrast(*(_which(part) for part in given))
     if isinstance(given, (list, np.ndarray, Tensor)):
@@ -105,6 +114,8 @@ def _removal(model: Model, read: Read, background: Any, removal: Any, seed: int)
     if removal is not None and not isinstance(removal, Removal):
         raise RemovalError(f"{removal!r} is not a removal", fix="see pellucid.removals")
     if read.kind == "words":
+        if background is not None:
+            raise RemovalError("words have no background rows", fix="removal=Replace(mask) puts a word in their place")
         return removal or Replace(), []
     if background is None and removal is None:
         return Constant(0.0), [Caution.of("zero_baseline", "note")]
@@ -121,6 +132,9 @@ def _removal(model: Model, read: Read, background: Any, removal: Any, seed: int)
     cautions = []
     if isinstance(prepared, Marginal) and prepared.given > MOST_ROWS:
         cautions.append(Caution.of("background_reduced", "note", given=prepared.given, kept=len(prepared.rows)))
+    own = getattr(prepared, "rows", getattr(prepared, "value", None))
+    if isinstance(own, Tensor):
+        matching(own, read.inputs.flat)
     if isinstance(prepared, Constant) and isinstance(prepared.value, Tensor) and _is_the_row(prepared.value, read):
         cautions.append(Caution.of("background_of_one", "yellow"))
     return prepared, cautions
@@ -133,9 +147,12 @@ def _is_the_row(value: Tensor, read: Read) -> bool:
 
 def _as_batch(rows: Any, read: Read) -> Any:
     """One row without its leading dimension stands for a batch of one."""
+    if isinstance(rows, list) and rows and all(isinstance(cell, (int, float)) for cell in rows):
+        rows = np.asarray(rows)
     if isinstance(rows, (Tensor, np.ndarray)):
-        one = next(iter(read.inputs.shapes.values()))
-        return rows[None] if tuple(rows.shape) == one else rows
+        raw = read.inputs.raw
+        ones = [next(iter(read.inputs.shapes.values()))] + ([raw.shape[1:]] if isinstance(raw, np.ndarray) else [])
+        return rows[None] if tuple(rows.shape) in ones and rows.ndim else rows
     if isinstance(rows, dict) and not any(isinstance(v, (Tensor, np.ndarray, Sequence)) for v in rows.values()):
         return [rows]
     return rows

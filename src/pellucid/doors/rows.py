@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Model
 from ..records.errors import EncodingError, InputError, shorten
+from ..records.messages import Caution
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Read:
     inputs: Inputs
     kind: str
     columns: tuple[str, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
 
 def as_inputs(model: Model, rows: Any) -> Read:
@@ -29,22 +32,45 @@ def as_inputs(model: Model, rows: Any) -> Read:
 
     Raises :class:`EncodingError` for raw rows without an encoding, :class:`InputError` for anything unusable.
     """
-    rows = getattr(rows, "features", rows)  # a Dataset speaks of its features
+    if model.encoding is not None and _is_raw(rows, model.encoding):
+        return _encoded(model, rows)
+    rows = _features(rows)
     if _is_words(rows):
         words = tuple(tuple(row) for row in rows)
         return Read(Inputs(opaque=tuple(map(list, words)), raw=[" ".join(map(str, row)) for row in words]), "words")
-    if model.encoding is not None and _is_raw(rows, model.encoding):
-        return _encoded(model, rows)
     if _is_frame(rows):
         return _plain_frame(model, rows)
     named = rows if isinstance(rows, Mapping) else {WHOLE: rows}
     if isinstance(rows, tuple):
         named = _by_argument(model, rows)
     tensors = {str(name): _tensor(value, str(name)) for name, value in named.items()}
+    _refuse_unknown_names(model, tensors)
     placed = model.place(tensors)
     assert not isinstance(placed, list)
-    raw = _display(tensors)
-    return Read(Inputs(placed, raw=raw), _kind(tensors))
+    kind = _kind(tensors)
+    return Read(Inputs(placed, raw=_display(tensors)), kind, _known_columns(model, tensors) if kind == "table" else ())
+
+
+def _features(rows: Any) -> Any:
+    """A Dataset speaks of its features; anything else is what it is."""
+    from ..data.dataset import Dataset
+
+    return rows.features if isinstance(rows, Dataset) else rows
+
+
+def _known_columns(model: Model, tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The names that the model itself was fitted with, where the rows have as many columns."""
+    names = tuple(getattr(model, "columns", ()))
+    shape = next(iter(tensors.values())).shape
+    return names if len(shape) == 2 and len(names) == shape[1] else ()
+
+
+def _refuse_unknown_names(model: Model, tensors: Mapping[str, Tensor]) -> None:
+    """Of a module that says how it is called: some but not all of its names are a slip of the pen."""
+    names = tuple(getattr(model, "argument_names", ()))
+    strange = [name for name in tensors if name not in names]
+    if len(names) > 1 and strange and len(strange) < len(tensors):
+        raise InputError(f"the model takes no input named {shorten(strange[0])!r}", fix=f"it takes {', '.join(names)}")
 
 
 def _is_words(rows: Any) -> bool:
@@ -56,7 +82,13 @@ def _is_words(rows: Any) -> bool:
             why="players of text are words, and how this model splits text is not known",
             fix="give lists of words ([text.split() for text in texts]) to a function that takes such lists",
         )
-    return all(isinstance(row, (list, tuple)) and row and all(isinstance(w, str) for w in row) for row in rows)
+    words = [isinstance(row, (list, tuple)) and all(isinstance(word, str) for word in row) for row in rows]
+    if not all(words):
+        return False
+    empty = next((place for place, row in enumerate(rows) if not row), None)
+    if empty is not None:
+        raise InputError("a text without words has nothing to explain", where=f"row {empty}", fix="leave it out")
+    return True
 
 
 def _is_frame(rows: Any) -> bool:
@@ -64,37 +96,92 @@ def _is_frame(rows: Any) -> bool:
 
 
 def _is_raw(rows: Any, encoding: Any) -> bool:
-    """Whether rows still need the encoding: tables and dicts do; arrays only for an encoding of arrays."""
-    if _is_frame(rows) or (isinstance(rows, list) and rows and isinstance(rows[0], Mapping)):
+    """Whether rows still need the encoding: tables and dicts do; arrays where the encoding is one of arrays.
+
+    A tensor is never raw unless it holds bytes: it is what a network eats.
+    """
+    takes = getattr(encoding, "takes_arrays", None)
+    if callable(takes):
+        given = getattr(rows, "content", rows)
+        return isinstance(given, (np.ndarray, Tensor, list)) and bool(takes(given))
+    if _is_frame(rows) or getattr(rows, "is_table", False):
         return True
-    return isinstance(rows, np.ndarray) and getattr(encoding, "takes_arrays", False)
+    if isinstance(rows, np.ndarray):
+        return _is_raw_table(rows, encoding)
+    if isinstance(rows, Mapping):
+        return bool(rows) and not any(isinstance(value, (Tensor, np.ndarray, list, tuple)) for value in rows.values())
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], Mapping)
+
+
+def _is_raw_table(rows: np.ndarray, encoding: Any) -> bool:
+    """An array is raw where it cannot be encoded already: cells that are no numbers, or one per raw column."""
+    names, width = getattr(encoding, "groups", {}), getattr(encoding, "width", None)
+    fits = rows.ndim == 2 and rows.shape[1] == len(names)
+    return fits and (rows.dtype.kind not in "iufb" or rows.shape[1] != width)
 
 
 def _encoded(model: Model, rows: Any) -> Read:
+    if isinstance(rows, Mapping):
+        rows = [rows]
+    if isinstance(rows, np.ndarray) and _is_raw_table(rows, model.encoding):
+        import pandas as pd
+
+        rows = pd.DataFrame(rows, columns=list(model.encoding.groups)).infer_objects()
+    if isinstance(rows, Tensor):
+        rows = rows.detach().cpu().numpy()
     array = np.asarray(model.encoding.encode(rows))
     placed = model.place({WHOLE: torch.from_numpy(array.copy())})
     assert not isinstance(placed, list)
-    if isinstance(rows, np.ndarray):
-        return Read(Inputs(placed, raw=rows), "image" if array.ndim == 4 else "tensor")
+    if callable(getattr(model.encoding, "takes_arrays", None)):
+        raw = np.array(getattr(rows, "content", rows))
+        return Read(Inputs(placed, raw=raw), "image" if array.ndim == 4 else "tensor")
+    rows = _features(rows)
     records = rows if isinstance(rows, list) else rows.to_dict("records")
     names = tuple(getattr(model.encoding, "groups", {}))
     raw = [{name: _cell(record[name]) for name in names if name in record} for record in records]
-    return Read(Inputs(placed, raw=raw), "table", names)
+    return Read(Inputs(placed, raw=raw), "table", names, _encoding_cautions(model.encoding, rows))
+
+
+def _encoding_cautions(encoding: Any, rows: Any) -> tuple[Caution, ...]:
+    """What the encoding has to say about these rows, such as categories it never saw."""
+    cautions = getattr(encoding, "cautions", None)
+    return tuple(cautions(rows)) if callable(cautions) else ()
 
 
 def _plain_frame(model: Model, frame: Any) -> Read:
-    text = [str(name) for name in frame.columns if frame[name].dtype.kind not in "iufb"]
+    columns = [str(name) for name in frame.columns]
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two columns are named {shorten(twice)!r}", fix="rename one of them")
+    frame = _in_order(model, frame.set_axis(columns, axis=1))
+    text = [name for name in frame.columns if frame[name].dtype.kind not in "iufb"]
     if text:
         raise EncodingError(
             f"column {shorten(text[0])!r} holds {frame[text[0]].dtype} values, the network takes numbers",
             why="how raw columns become this network's inputs comes with the network and is never guessed",
             fix="pass it: pellucid.wrap(model, encoding=…) or load(…, encoding='encoding.json')",
         )
-    names = tuple(map(str, frame.columns))
-    placed = model.place({WHOLE: torch.from_numpy(frame.to_numpy(dtype=np.float32, na_value=np.nan).copy())})
+    names = tuple(frame.columns)
+    numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    placed = model.place({WHOLE: torch.from_numpy(numbers.copy())})
     assert not isinstance(placed, list)
-    raw = [{name: _cell(value) for name, value in zip(names, row, strict=True)} for row in frame.to_numpy().tolist()]
+    raw = [{name: _cell(value) for name, value in zip(names, row, strict=True)} for row in numbers.tolist()]
     return Read(Inputs(placed, raw=raw), "table", names)
+
+
+def _in_order(model: Model, frame: Any) -> Any:
+    """The columns by the names that the model was fitted with: their order in the frame does not matter."""
+    wanted = list(getattr(model, "columns", ()))
+    if not wanted:
+        return frame
+    lacking = [name for name in wanted if name not in frame.columns]
+    if lacking:
+        raise InputError(
+            f"the model needs columns {', '.join(repr(shorten(name, 30)) for name in lacking[:10])}, "
+            "which the rows lack",
+            why=f"the rows have {', '.join(repr(shorten(name, 30)) for name in list(frame.columns)[:10])}",
+        )
+    return frame[wanted]
 
 
 def _cell(value: Any) -> Any:
@@ -107,13 +194,12 @@ def _cell(value: Any) -> Any:
 
 def _by_argument(model: Model, rows: Sequence[Any]) -> dict[str, Any]:
     """A tuple of inputs is named by the module's arguments, in order."""
-    import inspect
-
-    forward = getattr(getattr(model, "module", None), "forward", getattr(model, "function", None))
-    try:
-        names = list(inspect.signature(forward).parameters) if forward is not None else []
-    except (TypeError, ValueError):  # no signature to read
-        names = []
+    names = list(getattr(model, "argument_names", ()))
+    if not names and (function := getattr(model, "function", None)) is not None:
+        try:
+            names = list(inspect.signature(function).parameters)
+        except (TypeError, ValueError):  # no signature to read
+            names = []
     if len(names) < len(rows):
         raise InputError(f"{len(rows)} inputs were given, the model takes {len(names)}", fix="give a dict by name")
     return dict(zip(names, rows, strict=False))
@@ -121,24 +207,61 @@ def _by_argument(model: Model, rows: Sequence[Any]) -> dict[str, Any]:
 
 def _tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
-        return value.detach()
+        return _plain_tensor(value.detach(), name)
     if isinstance(value, (list, tuple)):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise InputError("the rows have different lengths", why=str(error)) from error
+        value = _stacked(value)
     if not isinstance(value, np.ndarray):
+        hint = "; one row of a frame is frame.iloc[[0]]" if hasattr(value, "iloc") else ""
         raise InputError(
-            f"a {type(value).__name__} is not rows", fix="give a tensor, an array, a DataFrame or lists of words"
+            f"a {type(value).__name__} is not rows",
+            fix=f"give a tensor, an array, a DataFrame or lists of words{hint}",
         )
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InputError(f"{name} has masked cells", fix="fill them in: array.filled(value)")
+    if value.dtype.kind == "c":
+        raise _complex(name)
     if value.dtype.kind not in "iufb":
         raise EncodingError(
             f"{name} holds {value.dtype} values, the network takes numbers",
             fix="pass how they become its inputs: pellucid.wrap(model, encoding=…)",
         )
-    if value.dtype == np.uint16 or value.dtype == np.uint32 or value.dtype == np.uint64:
+    if value.dtype.kind == "u" and value.dtype.itemsize > 1:
         value = value.astype(np.int64)
-    return torch.from_numpy(np.array(value))
+    if value.dtype == np.longdouble:
+        value = value.astype(np.float64)
+    return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+
+
+def _plain_tensor(tensor: Tensor, name: str) -> Tensor:
+    if tensor.is_complex():
+        raise _complex(name)
+    if tensor.is_meta:
+        raise InputError(f"{name} is on the meta device and has no data", fix="give rows with numbers in them")
+    if tensor.is_quantized or tensor.layout != torch.strided:
+        what = "quantised" if tensor.is_quantized else "sparse"
+        way = "dequantize" if tensor.is_quantized else "to_dense"
+        raise InputError(f"{name} is a {what} tensor", fix=f"give {name}.{way}()")
+    return tensor
+
+
+def _complex(name: str) -> InputError:
+    return InputError(f"{name} holds complex numbers", fix="give the real and imaginary parts side by side")
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    """A list of rows as one array or tensor."""
+    if rows and all(isinstance(row, Tensor) for row in rows):
+        if len({row.shape for row in rows}) > 1:
+            raise InputError("the rows have different shapes", fix="give rows of one shape")
+        return np.stack([row.detach().cpu().double().numpy() for row in rows]).astype(_numpy_type(rows[0].dtype))
+    try:
+        return np.asarray(rows)
+    except ValueError as error:
+        raise InputError("the rows have different lengths", why=str(error)) from error
+
+
+def _numpy_type(dtype: torch.dtype) -> Any:
+    return np.float32 if dtype == torch.bfloat16 else torch.empty(0, dtype=dtype).numpy().dtype
 
 
 def _kind(tensors: Mapping[str, Tensor]) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 from torch import nn
 
 from ..backends.function import FunctionModel
+from ..backends.torch_files import LoadedModule
 from ..backends.torch_module import TorchModel
 from ..problem.model import Model, Output
-from ..records.errors import EncodingError, InputError, ModelError
+from ..records.errors import EncodingError, InputError, ModelError, shorten
 
 
 def wrap(
@@ -28,7 +29,7 @@ def wrap(
 
     Parameters
     ----------
-    model: a ``torch.nn.Module``, a function from a batch (numpy array, or list of word lists) to numbers ``[b]`` or
+    model: a ``torch.nn.Module``, a network loaded from a file, a function from a batch (numpy array, or list of word lists) to numbers ``[b]`` or
         ``[b, K]``, an estimator with ``predict_proba`` or ``predict``, or a model already wrapped.
     encoding: how raw rows become the model's inputs: an Encoding or its file, a fitted scikit-learn
         transformer, or ``"package.module:function"`` that returns one.
@@ -37,22 +38,63 @@ def wrap(
 
     Raises :class:`ModelError` for anything else.
     """
-    labels = None if outputs is None else tuple(map(str, outputs))
+    labels = None if outputs is None else _distinct(outputs)
     found = None if encoding is None else as_encoding(encoding)
     if isinstance(model, Model):
+        if output is not None or name:
+            raise InputError("this model is wrapped already", fix="give output= and name= when you wrap the module")
         return _refined(model, labels, found)
     chosen = Output(output)
+    if isinstance(model, LoadedModule):
+        return TorchModel(
+            model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
+            names=model.input_names, fixed_mode=model.training,
+        )  # fmt: skip
     if isinstance(model, nn.Module):
         return TorchModel(model, name=name, labels=labels, encoding=found, output=chosen)
-    function = getattr(model, "predict_proba", None) or (None if callable(model) else getattr(model, "predict", None))
-    function = function or model
+    function, columns, known = _estimator(model) or (model, (), None)
     if not callable(function) or isinstance(function, type):
         raise ModelError(
             f"a {type(model).__name__} is not a model",
             fix="give a torch module, a function of a batch, or a path to pellucid.load",
         )
     name = name or (type(model).__name__ if function is not model else "")
-    return FunctionModel(function, name=name, labels=labels, encoding=found, output=chosen)
+    return FunctionModel(
+        function, name=name, labels=labels or known, encoding=found, output=chosen,
+        columns=() if found is not None else columns,
+    )  # fmt: skip
+
+
+def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(outputs, str):
+        raise InputError(f"outputs={outputs!r} is one text", fix='give one name per output: outputs=("bad", "good")')
+    labels = tuple(map(str, outputs))
+    twice = next((name for name in labels if labels.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two outputs are named {shorten(twice)!r}", fix="give each output a name of its own")
+    return labels
+
+
+def _estimator(model: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...] | None] | None:
+    """The function of a scikit-learn estimator that returns numbers, the columns it knows, the names of its outputs.
+
+    A classifier is asked for probabilities, else for its decision function: the labels it predicts are no numbers
+    to be explained.
+    """
+    columns = tuple(map(str, getattr(model, "feature_names_in_", ())))
+    classes = getattr(model, "classes_", None)
+    known = None if classes is None or not hasattr(classes, "dtype") else tuple(map(str, classes))
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba, columns, known
+    if hasattr(model, "decision_function"):
+        return model.decision_function, columns, known if known and len(known) > 2 else None
+    if callable(model) or not hasattr(model, "predict"):
+        return None
+    if known is not None:
+        raise ModelError(
+            f"{type(model).__name__} predicts labels, not numbers", fix="give a function that returns scores"
+        )
+    return model.predict, columns, None
 
 
 def _refined(model: Model, labels: tuple[str, ...] | None, encoding: Any) -> Model:
@@ -71,9 +113,10 @@ def as_encoding(given: Any) -> Any:
     if isinstance(given, (str, Path)) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", str(given)):
         module, _, function = str(given).partition(":")
         try:
-            given = getattr(import_module(module), function)()
+            build = getattr(import_module(module), function)
         except (ImportError, AttributeError) as error:
             raise EncodingError(f"could not find {module}:{function}", why=str(error)) from error
+        given = build()
     if isinstance(given, (str, Path)):
         from ..data.encoding import load_encoding
 
@@ -81,10 +124,21 @@ def as_encoding(given: Any) -> Any:
     if hasattr(given, "encode"):
         return given
     if hasattr(given, "transform"):
-        from ..data.encoding import from_sklearn
-
-        return from_sklearn(given)
+        return _fitted(given)
     raise EncodingError(
         f"a {type(given).__name__} is not an encoding",
         fix='give an Encoding, its JSON file, a fitted scikit-learn transformer, or "package.module:function"',
     )
+
+
+def _fitted(transformer: Any) -> Any:
+    """A fitted scikit-learn transformer by the names of the columns it was fitted on."""
+    from ..data.transformers import from_sklearn
+
+    names = getattr(transformer, "feature_names_in_", None)
+    if names is None:
+        raise EncodingError(
+            "the transformer does not know the names of its columns",
+            fix="fit it on a DataFrame, or give encoding=from_sklearn(transformer, columns)",
+        )
+    return from_sklearn(transformer, list(names))

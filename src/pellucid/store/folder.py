@@ -59,7 +59,7 @@ class Folder:
             write_json(asked, question)
             return
         before = read_json(asked)
-        after = read_json_text(question)
+        after = as_json(question)
         if before != after:
             keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
             raise StoreError(
@@ -89,7 +89,7 @@ class Folder:
         return path.exists() and digest_file(path) == entry.digest
 
 
-def read_json_text(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """What ``value`` becomes on its way through a JSON file."""
     return json.loads(dumps(value))
 

@@ -11,6 +11,8 @@ from ..engine.listener import Listener
 from ..methods.method import Method
 from ..problem.model import Differentiable
 from ..problem.problem import Problem
+from ..problem.removal import Marginal
+from ..records.errors import NotApplicable
 from ..records.explanation import Explanation
 
 FEW_PLAYERS = 12
@@ -50,17 +52,22 @@ def explain(
     Raises the errors of :mod:`pellucid.records.errors`; each says what to do.
     """
     question = {"target": target, "background": background, "removal": removal, "players": players, "seed": seed}
-    chosen = None if method == "auto" else find("methods", method, settings)
+    chosen = None if isinstance(method, str) and method == "auto" else find("methods", method, settings)
+    if chosen is None and settings:
+        raise NotApplicable(
+            f"{', '.join(settings)} given, and no method that has such a setting", fix='name it: method="…"'
+        )
     problem = as_problem(model, rows, fine=chosen is None or Differentiable in chosen.needs, **question)
     if chosen is None:
-        chosen = automatic(problem, background is not None)
+        chosen = automatic(problem)
         if Differentiable not in chosen.needs:
             problem = as_problem(model, rows, fine=False, **question)
     return chosen.explain(problem, seed=seed, budget=budget, listener=listener)
 
 
-def automatic(problem: Problem, marginal: bool) -> Method:
+def automatic(problem: Problem) -> Method:
     """The method that ``"auto"`` stands for."""
+    marginal = isinstance(problem.removal, Marginal)
     if problem.players.most <= FEW_PLAYERS:
         return find("methods", "exact_shapley")
     floats = problem.inputs.opaque is None and problem.inputs.flat.is_floating_point()

@@ -145,7 +145,7 @@ def _done(unit: Unit, folder: Folder) -> tuple[Status, str, str]:
         return "skipped", str(error), ""
     except PellucidError as error:
         return "failed", str(error), ""
-    except Exception as error:  # whatever a model or a third party's method raises costs this unit alone
+    except Exception as error:  # noqa: BLE001 — whatever a model or a third party's method raises costs this unit alone
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(last.filename)}:{last.lineno}"
         return "failed", f"{type(error).__name__}: {error} ({where})"[:2000], ""

@@ -253,7 +253,7 @@ def _dice(seed: int | str, device: torch.device) -> Iterator[None]:
 
 def _pair(data: Pair, loss: Any, name: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and labels as tensors of the types that the network and the loss need."""
-    rows, labels = (part if torch.is_tensor(part) else torch.as_tensor(np.asarray(part)) for part in data)
+    rows, labels = (part if torch.is_tensor(part) else torch.as_tensor(np.array(part)) for part in data)
     if len(rows) != len(labels) or len(rows) == 0:
         raise InputError(f"{name} has {len(rows)} rows and {len(labels)} labels")
     if rows.is_floating_point():

@@ -1,0 +1,239 @@
+"""The main job: everything about one model on one data set, resumable, with its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..data.dataset import Dataset
+from ..data.profiling import profile
+from ..data.reading import read
+from ..engine.budget import Budget
+from ..engine.listener import Listener, Silent
+from ..methods.method import Method
+from ..metrics.judging import Judgement, judge
+from ..metrics.metric import Metric
+from ..problem.problem import Problem
+from ..records.explanation import Explanation
+from ..records.files import dumps
+from ..records.joining import joined
+from ..records.messages import Caution
+from ..records.score import Score, Scores
+from ..records.study import Failure, Study
+from ..store.folder import Folder, key_of
+from ..store.keeping import keep_study, read_study
+from .checking import checked, predictions
+from .plan import Choices, Plan, planned
+from .provenance import model_card, provenance
+from .publishing import publish
+from .work import Unit, Workshop, can_fork
+
+BLOCK = 64
+"""Items per unit of work; a failing unit is halved to the guilty item."""
+EVALUATIONS = 1024
+"""Evaluations per explained number where no budget says otherwise."""
+DISAGREE = 0.5
+
+
+def audit(
+    model: Any,
+    data: Any,
+    *,
+    label: str | None = None,
+    encoding: Any = None,
+    out: str | os.PathLike[str] = "runs/audit",
+    methods: Any = "default",
+    metrics: Any = "default",
+    rows: int = 24,
+    target: Any = "predicted",
+    background: Any = None,
+    removal: Any = None,
+    players: Any = None,
+    budget: Budget | int | None = None,
+    seed: int = 0,
+    truth: Any = None,
+    name: str = "",
+    language: str = "en",
+    timeout: float | None = 600.0,
+    workers: int | None = None,
+    fresh: bool = False,
+    command: str = "",
+    listener: Listener | None = None,
+) -> Study:
+    """Explain, grade and check a model on held-out rows; keep all of it in a folder with a report.
+
+    Parameters
+    ----------
+    model: a model, a module, or a path for :func:`pellucid.load`.
+    data: a Dataset, or a path for :func:`pellucid.read` (then ``label`` names its label).
+    out: the run's folder. The same question goes on where it stopped; another one is refused unless ``fresh``.
+    methods, metrics: ``"default"`` (all that apply), or a list of names or objects.
+    rows: how many rows of the test split are explained, drawn by the seed.
+    background, removal: what "absent" means; by default 50 training rows for tables, a blur for images.
+    truth: a function from (raw rows, raw reference rows) to the known contributions ``[N, n]``.
+    timeout: seconds per unit of work (a method on 64 rows, or a metric on a method).
+    workers: units at once; by default one per core, at most four.
+
+    Raises :class:`StoreError` for a folder that holds another run, and what loading and reading raise.
+    """
+    began = time.time()
+    data = data if isinstance(data, Dataset) else read(data, label=label, seed=seed)
+    choices = Choices(methods, metrics, rows, target, background, removal, players, budget, seed, truth)
+    plan = planned(model, data, encoding, choices)
+    folder = Folder(out, plan.question, fresh=fresh)
+    if (folder.path / "study.json").exists():
+        return publish(read_study(folder.path), language)
+    workshop = _workshop(plan, folder, listener or Silent(), workers, timeout)
+    explanations, failed = _explained(plan, workshop)
+    scores, more = _graded(plan, workshop, explanations)
+    study = Study(
+        name=name or plan.model.name,
+        folder=folder.path,
+        model=model_card(plan.model),
+        schema=data.schema,
+        profile=profile(data),
+        explanations=explanations,
+        scores=scores,
+        findings=checked(plan.model, data, seed),
+        failed=(*failed, *more),
+        predictions=predictions(plan.model, plan.explained),
+        truth=plan.truth,
+        provenance=provenance(plan.question, data, began=began, command=command),
+        warnings=_cautions(scores, failed),
+    )
+    keep_study(folder, study)
+    return publish(study, language)
+
+
+def _workshop(plan: Plan, folder: Folder, listener: Listener, workers: int | None, timeout: float | None) -> Workshop:
+    on_accelerator = any(tensor.device.type != "cpu" for tensor in plan.problem.inputs.tensors.values())
+    seconds = plan.budget.seconds
+    return Workshop(
+        folder,
+        listener,
+        workers=workers or min(4, os.cpu_count() or 1),
+        timeout=timeout,
+        isolated=can_fork() and not on_accelerator,
+        deadline=None if seconds is None else time.monotonic() + seconds,
+    )
+
+
+# Explaining --------------------------------------------------------------------------------
+
+
+def _explained(plan: Plan, workshop: Workshop) -> tuple[dict[str, Explanation], list[Failure]]:
+    """Every method on every block of rows; what failed is listed, the rest goes on."""
+    N = len(plan.problem.inputs)
+    order = sorted(range(N), key=lambda row: plan.problem.inputs.ids[row])
+    blocks = [tuple(order[start : start + BLOCK]) for start in range(0, N, BLOCK)]
+    units = [_explain_unit(plan, method, block) for method in plan.methods for block in blocks]
+    workshop.listener.started("explanations", len(units))
+    workshop.run(units)
+    workshop.listener.finished()
+    entries = [entry for entry in workshop.folder.ledger.entries().values() if entry.kind == "explain"]
+    explanations, failed = {}, []
+    for method in plan.methods:
+        own = [entry for entry in entries if entry.name == method.name]
+        parts = [
+            (entry.rows, Explanation.load(workshop.folder.result(entry.key))) for entry in own if entry.status == "ok"
+        ]
+        if parts:
+            explanations[method.name] = joined(parts, plan.problem.players, plan.problem.inputs.ids)
+        covered = {row for rows, _ in parts for row in rows}
+        failed += _failures(own, covered)
+    return explanations, failed
+
+
+def _failures(entries: Sequence[Any], covered: set[int]) -> list[Failure]:
+    """The smallest units that failed: a block whose halves were tried speaks through them."""
+    found = []
+    for entry in entries:
+        smaller = any(set(other.rows) < set(entry.rows) for other in entries)
+        if entry.status not in ("ok", None) and not smaller and not set(entry.rows) & covered:
+            found.append(Failure(entry.name, entry.rows, entry.status, entry.reason, entry.seconds))
+    return found
+
+
+def _explain_unit(plan: Plan, method: Method, rows: tuple[int, ...]) -> Unit:
+    problem = plan.problem.take(rows)
+    budget = replace(plan.budget, seconds=None, evaluations=plan.budget.evaluations or EVALUATIONS)
+
+    def job() -> bytes:
+        explanation = method.explain(problem, seed=plan.seed, budget=_room(method, problem, budget))
+        return replace(explanation, cost=replace(explanation.cost, seconds=0.0)).to_bytes()
+
+    def halves() -> list[Unit]:
+        middle = len(rows) // 2
+        return [_explain_unit(plan, method, part) for part in (rows[:middle], rows[middle:])]
+
+    key = key_of("explain", dict(plan.question), method.name, method.settings(), list(problem.inputs.ids))
+    return Unit(key, "explain", method.name, rows, job, halves if len(rows) > 1 else None)
+
+
+def _room(method: Method, problem: Problem, budget: Budget) -> Budget:
+    """A method that cannot do with the default number of evaluations gets what it needs, unless a budget was set."""
+    if method.name == "exact_shapley":
+        return replace(budget, evaluations=max(budget.evaluations or 0, 2**problem.players.most))
+    return budget
+
+
+# Grading -----------------------------------------------------------------------------------
+
+
+def _graded(plan: Plan, workshop: Workshop, explanations: Mapping[str, Explanation]) -> tuple[Scores, list[Failure]]:
+    """Every metric on every method's explanation of the rows it managed."""
+    units = [_grade_unit(plan, name, metric, explanations) for name in explanations for metric in plan.metrics]
+    workshop.listener.started("grades", len(units))
+    workshop.run(units)
+    workshop.listener.finished()
+    known, scores, failed = workshop.folder.ledger.entries(), [], []
+    for unit in units:
+        entry = known[unit.key]
+        if entry.status == "ok":
+            text = workshop.folder.result(unit.key).read_text(encoding="utf-8")
+            scores.append(Score.from_dict(json.loads(text)))
+        else:
+            failed.append(Failure(f"{unit.name}", unit.rows, entry.status or "failed", entry.reason, entry.seconds))
+    return Scores(scores), failed
+
+
+def _grade_unit(plan: Plan, name: str, metric: Metric, explanations: Mapping[str, Explanation]) -> Unit:
+    explanation = explanations[name]
+    usable = np.flatnonzero(np.isfinite(explanation.base).all(1))
+    rows = tuple(int(row) for row in usable)
+
+    def job() -> bytes:
+        others = {k: e[usable] for k, e in explanations.items() if k != name and np.isfinite(e.base[usable]).all()}
+        judgement = Judgement(
+            explanation[usable],
+            method=next(method for method in plan.methods if method.name == name),
+            others=others,
+            truth=None if plan.truth is None else plan.truth[usable],
+        )
+        (score,) = judge(plan.problem.take(usable), judgement, [metric], seed=plan.seed)
+        values = np.full(len(explanation), np.nan)
+        values[usable] = score.values
+        return dumps(replace(score, values=values, seconds=0.0).to_dict()).encode()
+
+    whole = key_of(*sorted(explanation.ids), *sorted(explanations), list(rows))
+    key = key_of("grade", dict(plan.question), name, metric.name, metric.settings(), whole)
+    return Unit(key, "grade", f"{metric.name} of {name}", rows, job)
+
+
+def _cautions(scores: Scores, failed: Sequence[Failure]) -> tuple[Caution, ...]:
+    cautions = []
+    agreed = [score.value for score in scores if score.metric == "agreement" and np.isfinite(score.value)]
+    if agreed and np.mean(agreed) < DISAGREE:
+        cautions.append(Caution.of("methods_disagree", "yellow", value=float(np.mean(agreed))))
+    for failure in failed:
+        severity = "note" if failure.status == "skipped" else "yellow"
+        cautions.append(
+            Caution.of("failed_items", severity, method=failure.method, items=len(failure.rows), reason=failure.reason)
+        )
+    return tuple(cautions)

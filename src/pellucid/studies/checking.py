@@ -1,0 +1,76 @@
+"""Is the model itself any good? Its checks on held-out rows, and what it said of the explained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..catalog import everything
+from ..checks.check import CheckCase
+from ..checks.slices import slices
+from ..data.dataset import Dataset
+from ..doors.question import as_problem
+from ..engine.engine import answers
+from ..problem.model import Model
+from ..records.errors import InputError
+from ..records.finding import Finding
+
+FEW_COLUMNS = 3
+"""Without protected columns, so many categorical ones are looked at part by part."""
+
+
+def checked(model: Model, data: Dataset, seed: int) -> tuple[Finding, ...]:
+    """All checks that fit the task, on the test split and its slices."""
+    case = case_of(model, data.test, _slices(data), seed)
+    kinds = [kind for kind in everything("checks").values() if data.task in kind.tasks]
+    return tuple(finding for kind in kinds for finding in kind().run(case))
+
+
+def case_of(model: Model, rows: Dataset, groups: Mapping[str, np.ndarray], seed: int) -> CheckCase:
+    """What the model answers for labelled rows."""
+    outputs = answers(as_problem(model, rows.features))
+    labels, classes = _aligned(rows, model)
+    return CheckCase(outputs, labels, task=rows.task, classes=classes, slices=groups, seed=seed)
+
+
+def predictions(model: Model, rows: Dataset) -> tuple[dict[str, Any], ...]:
+    """One line per row: its place in the file, what the model said, how surely, and what was true."""
+    case = case_of(model, rows, {}, 0)
+    lines = []
+    for place, row in enumerate(rows.row_numbers):
+        if rows.task == "regression":
+            line = {"row": int(row), "prediction": float(case.predicted[place]), "label": float(case.labels[place])}
+        else:
+            line = {
+                "row": int(row),
+                "prediction": case.classes[case.predicted[place]],
+                "probability": float(case.probabilities[place].max()),
+                "label": case.classes[case.labels[place]],
+            }
+        lines.append(line)
+    return tuple(lines)
+
+
+def _slices(data: Dataset) -> dict[str, np.ndarray]:
+    if not data.is_table or data.schema is None:
+        return {}
+    features = data.schema.features
+    columns = [column for column in features if column.protected]
+    columns = columns or [column for column in features if column.type in ("categorical", "boolean")][:FEW_COLUMNS]
+    return slices(data.test.frame, columns)
+
+
+def _aligned(test: Dataset, model: Model) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as numbers of the model's outputs: by name where both have names, in the data's order otherwise."""
+    if test.task == "regression":
+        return test.labels, ()
+    classes = tuple(map(str, test.classes))
+    if model.labels is None or len(model.labels) == 1 or tuple(model.labels) == classes:
+        return test.labels, classes
+    unknown = sorted(set(classes) - set(model.labels))
+    if unknown:
+        raise InputError(f"the label has classes that the model's outputs do not name: {', '.join(unknown[:5])}")
+    places = np.array([model.labels.index(name) for name in classes])
+    return places[test.labels], model.labels

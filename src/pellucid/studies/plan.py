@@ -1,0 +1,166 @@
+"""An audit's question, settled before any work: which rows, which methods and metrics, against what."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..catalog import find, methods_for
+from ..data.dataset import Dataset
+from ..doors.load import load
+from ..doors.question import as_problem
+from ..doors.wrap import wrap
+from ..engine.budget import Budget
+from ..engine.engine import answers
+from ..methods.method import Method
+from ..metrics.metric import Metric
+from ..modalities.image import Blur
+from ..problem.model import Model
+from ..problem.problem import Problem
+from ..records.errors import InputError
+from ..records.explanation import Explanation
+from ..store.folder import as_json
+from .evaluating import chosen_metrics
+from .explaining import FEW_PLAYERS
+from .provenance import model_card
+
+BACKGROUND = 50
+"""Training rows that stand in for what is absent in a table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """What the caller of an audit left open or decided; see :func:`pellucid.audit`."""
+
+    methods: Any = "default"
+    metrics: Any = "default"
+    rows: int = 24
+    target: Any = "predicted"
+    background: Any = None
+    removal: Any = None
+    players: Any = None
+    budget: Budget | int | None = None
+    seed: int = 0
+    truth: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The question: the problem (``explained`` are its raw rows), the methods and metrics, and all of it as data."""
+
+    model: Model
+    data: Dataset
+    explained: Dataset
+    problem: Problem
+    methods: tuple[Method, ...]
+    metrics: tuple[Metric, ...]
+    seed: int
+    budget: Budget
+    truth: Explanation | None
+    question: Mapping[str, Any]
+
+
+def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
+    """Settle the question. Raises :class:`InputError` where there is nothing to explain or names do not fit."""
+    named = _named(_opened(model, encoding), data)
+    test, seed = data.test, choices.seed
+    if not len(test):
+        raise InputError("there are no test rows to explain", fix="give the data a test split")
+    drawn = np.sort(np.random.default_rng([seed, 1]).permutation(len(test))[: choices.rows])
+    explained = test.take(drawn)
+    removal, background = choices.removal, choices.background
+    if background is None and removal is None:
+        removal, background = _default_removal(data, seed)
+    absent = {"background": background, "removal": removal, "players": choices.players}
+    problem = as_problem(named, explained.features, target=choices.target, fine=False, seed=seed, **absent)
+    methods = chosen_methods(choices.methods, problem)
+    truth = None if choices.truth is None else _truth(choices.truth, problem, explained, background)
+    metrics = tuple(chosen_metrics(choices.metrics, agreement=len(methods) > 1, truth=truth is not None))
+    budget = Budget.of(choices.budget)
+    plan = Plan(named, data, explained, problem, methods, metrics, seed, budget, truth, {})
+    return Plan(**{**vars(plan), "question": _as_data(plan, str(choices.target))})
+
+
+def _as_data(plan: Plan, target: str) -> Any:
+    """Everything the results depend on, as what JSON makes of it."""
+    data, problem = plan.data, plan.problem
+    return as_json(
+        {
+            "data": data.source.sha256 if data.source else "",
+            "ids": list(problem.inputs.ids),
+            "rows": [int(row) for row in plan.explained.row_numbers],
+            "model": model_card(plan.model)["digest"],
+            "methods": [{"name": method.name, **method.settings()} for method in plan.methods],
+            "metrics": [{"name": metric.name, **metric.settings()} for metric in plan.metrics],
+            "removal": problem.removal.settings(),
+            "players": problem.players.kind,
+            "target": target,
+            "budget": vars(plan.budget),
+            "seed": plan.seed,
+        }
+    )
+
+
+def _opened(model: Any, encoding: Any) -> Model:
+    if isinstance(model, (str, os.PathLike)):
+        return load(model, encoding=encoding)
+    return wrap(model, encoding=encoding)
+
+
+def _named(model: Model, data: Dataset) -> Model:
+    """The model with the data's class names where it has none of its own (the caller's object is not changed)."""
+    if model.labels is not None or data.task != "classification":
+        return model
+    named = copy.copy(model)
+    few = answers(as_problem(model, data.test.take(range(1)).features))
+    if few.shape[1] == len(data.classes):
+        named.labels = tuple(data.classes)
+    elif few.shape[1] == 1 and len(data.classes) == 2:
+        named.labels = (data.classes[1],)
+    else:
+        raise InputError(f"the model has {few.shape[1]} outputs, the label {len(data.classes)} classes")
+    return named
+
+
+def _default_removal(data: Dataset, seed: int) -> tuple[Any, Any]:
+    """(removal, background): training rows for a table, a blur for images."""
+    if data.is_table:
+        train = data.train
+        drawn = np.random.default_rng([seed, 2]).permutation(len(train))[:BACKGROUND]
+        return None, train.take(np.sort(drawn)).features
+    if len(data.shape) >= 2:
+        return Blur(max(1.0, max(data.shape[-2:]) / 8)), None
+    return None, None
+
+
+def chosen_methods(given: Any, problem: Problem) -> tuple[Method, ...]:
+    """Methods from ``"default"`` (all that apply; exact Shapley values only for few players), names or objects."""
+    if not (isinstance(given, str) and given == "default"):
+        listed = given if isinstance(given, (list, tuple)) else [given]
+        return tuple(find("methods", one) for one in listed)
+    every = methods_for(problem)
+    few = problem.players.most <= FEW_PLAYERS
+    return tuple(method for method in every if method.name != ("kernel_shapley" if few else "exact_shapley"))
+
+
+def _truth(truth: Any, problem: Problem, explained: Dataset, background: Any) -> Explanation:
+    """The rule's contributions against the same background, as a record."""
+    values = np.asarray(truth(explained.features, background), dtype=np.float64)
+    N, n = len(problem.inputs), problem.players.most
+    if values.shape != (N, n):
+        raise InputError(f"the truth has shape {values.shape}, {(N, n)} was due")
+    return Explanation(
+        attributions=values[:, :, None],
+        players=problem.players,
+        base=np.zeros((N, 1)),
+        full=values.sum(1, keepdims=True),
+        outputs=(("rule",),) * N,
+        method="truth",
+        rows=problem.inputs.raw,
+        ids=problem.inputs.ids,
+    )
