@@ -31,7 +31,7 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/basedpyright
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/house
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) tests/house
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/import_time.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
 from ..problem.problem import Problem
 from ..records.explanation import Explanation
-from ..records.files import dumps
+from ..records.files import dumps, read_json
 from ..records.joining import joined
 from ..records.messages import Caution
 from ..records.score import Score, Scores
@@ -196,8 +195,7 @@ def _graded(plan: Plan, workshop: Workshop, explanations: Mapping[str, Explanati
     for unit in units:
         entry = known[unit.key]
         if entry.status == "ok":
-            text = workshop.folder.result(unit.key).read_text(encoding="utf-8")
-            scores.append(Score.from_dict(json.loads(text)))
+            scores.append(Score.from_dict(read_json(workshop.folder.result(unit.key))))
         else:
             failed.append(Failure(f"{unit.name}", unit.rows, entry.status or "failed", entry.reason, entry.seconds))
     return Scores(scores), failed
