@@ -51,9 +51,14 @@ def find(room: str, given: Any, settings: dict[str, Any] | None = None) -> Any:
     """An object of the room from a name, a class, or an object as it is. Raises :class:`UnknownName`."""
     base = ROOMS[room][1]
     if isinstance(given, base):
+        if settings:
+            raise NotApplicable(
+                f"{', '.join(settings)} given beside a finished {type(given).__name__}",
+                fix=f"{type(given).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})",
+            )
         return given
     if isinstance(given, type) and issubclass(given, base):
-        return given(**(settings or {}))
+        return made(given, settings or {})
     if not isinstance(given, str):
         raise UnknownName(f"{given!r} is neither a {WORD[room]} nor the name of one")
     known = everything(room)

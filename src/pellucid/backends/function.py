@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -20,6 +21,7 @@ class FunctionModel(Model):
     """A black box: a function of a batch that returns ``[b]`` or ``[b, K]`` numbers.
 
     It is given a numpy array (one per input, by name, where there are several), or the opaque rows as a list.
+    ``columns`` are the names that an estimator was fitted with: it is then given a DataFrame with these.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class FunctionModel(Model):
         labels: tuple[str, ...] | None = None,
         encoding: Any = None,
         output: Output | None = None,
+        columns: tuple[str, ...] = (),
     ):
-        self.function, self.labels, self.encoding = function, labels, encoding
+        self.function, self.labels, self.encoding, self.columns = function, labels, encoding, columns
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.output = output or Output()
         self.chosen: dict[str, str] = {}
@@ -40,21 +43,32 @@ class FunctionModel(Model):
     def identity(self) -> object:
         try:
             hash(self.function)
+            weakref.ref(self.function)
         except TypeError:
             return self
         return self if hasattr(self.function, "__self__") else self.function
 
     def outputs(self, rows: Rows) -> Tensor:
         if isinstance(rows, list):
-            found = self.function(rows)
-        else:
-            given = {name: tensor.detach().cpu().numpy() for name, tensor in rows.items()}
-            found = self.function(given[WHOLE]) if set(given) == {WHOLE} else self.function(**given)
-        return self._as_tensor(found)
+            return self._as_tensor(self.function([list(row) if isinstance(row, list) else row for row in rows]))
+        given = {name: _array(tensor) for name, tensor in rows.items()}
+        if set(given) != {WHOLE}:
+            return self._as_tensor(self.function(**given))
+        return self._as_tensor(self.function(self._named(given[WHOLE])))
+
+    def _named(self, array: np.ndarray) -> Any:
+        if not self.columns or array.ndim != 2 or array.shape[1] != len(self.columns):
+            return array
+        import pandas as pd
+
+        return pd.DataFrame(array, columns=list(self.columns))
 
     def _as_tensor(self, found: Any) -> Tensor:
-        if isinstance(found, (Tensor, dict)):
-            return self.output.pick(found, self.chosen).detach()
+        if isinstance(found, Mapping) or _is_several(found):
+            parts = found.items() if isinstance(found, Mapping) else zip(_places(found), found, strict=True)
+            return self.output.pick({str(name): _tensor(part) for name, part in parts}, self.chosen).detach()
+        if isinstance(found, Tensor):
+            return self.output.pick(found, self.chosen).detach().cpu()
         array = np.asarray(found)
         if array.dtype == object or array.dtype.kind in "USO":
             raise ModelError(
@@ -62,7 +76,7 @@ class FunctionModel(Model):
                 why="numbers per row are needed",
                 fix="pass a function that returns scores or probabilities (predict_proba, not predict)",
             )
-        return as_columns(torch.from_numpy(np.array(array)), "the function's result")
+        return as_columns(_tensor(array), "the function's result")
 
     def untouched(self) -> AbstractContextManager[None]:
         return _random_state_kept()
@@ -78,3 +92,28 @@ def _random_state_kept() -> Iterator[None]:
         np.random.set_state(numpy_state)
         random.setstate(python_state)
         torch.set_rng_state(torch_state)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """A numpy array of its own, in a type that numpy knows."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _tensor(part: Any) -> Any:
+    """A part of what a function returned as a tensor, where it is numbers."""
+    if isinstance(part, Tensor):
+        return part.detach().cpu()
+    array = np.array(part)
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    return torch.from_numpy(array) if array.dtype.kind in "biufc" else part
+
+
+def _is_several(found: Any) -> bool:
+    """A tuple of arrays is several outputs; any other sequence is one, row by row."""
+    return isinstance(found, tuple) and any(isinstance(part, (np.ndarray, Tensor)) and part.ndim for part in found)
+
+
+def _places(found: tuple[Any, ...]) -> Sequence[Any]:
+    return getattr(found, "_fields", range(len(found)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import random
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +19,16 @@ from ..problem.inputs import WHOLE
 from ..problem.model import Countable, Differentiable, Output, Rows
 from ..records.errors import ModelError
 
+FEW_WEIGHTS = 2**20
+"""Up to so many weights their contents are kept, beyond it only the counters of their changes."""
+
 
 class TorchModel(Differentiable, Countable):
     """A ``torch.nn.Module``; compiled and data-parallel wrappings are taken off.
 
-    Raises :class:`ModelError` for a module on the meta device. ``chosen`` tells which of several
-    outputs is explained where the user did not say.
+    Raises :class:`ModelError` for a module on the meta device or with lazy parameters. ``chosen`` tells
+    which of several outputs is explained where the user did not say; ``names`` are the inputs' names where
+    ``forward`` does not tell them; ``fixed_mode`` says that dropout or batch statistics cannot be switched off.
     """
 
     def __init__(
@@ -33,20 +40,20 @@ class TorchModel(Differentiable, Countable):
         encoding: Any = None,
         output: Output | None = None,
         fixed_batch: int | None = None,
+        names: tuple[str, ...] = (),
+        fixed_mode: bool = False,
     ):
-        module = getattr(module, "_orig_mod", module)
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            module = module.module
-        empty = next((n for n, p in module.named_parameters() if p.is_meta), None)
-        if empty is not None:
-            raise ModelError("the parameters have no data (meta device)", where=empty, fix="load the weights first")
+        module = _unwrapped(module)
+        _refuse_without_data(module)
         self.module, self.labels, self.encoding = module, labels, encoding
         self.name = name or type(module).__name__
-        self.fixed_batch = fixed_batch
+        self.fixed_batch, self.fixed_mode = fixed_batch, fixed_mode
         self.output = output or Output()
         self.chosen: dict[str, str] = {}
         self.was_training = False
-        self._names = _argument_names(module)
+        found, self._any_name = _argument_names(module)
+        self.argument_names = names or found
+        self._keywords = _exported_keywords(module)
 
     @property
     def identity(self) -> object:
@@ -58,13 +65,18 @@ class TorchModel(Differentiable, Countable):
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
-        if set(rows) == {WHOLE} and WHOLE not in self._names:
-            found = self.module(rows[WHOLE])
-        elif self._names.issuperset(rows):
-            found = self.module(**rows)
-        else:
-            found = self.module(dict(rows))
-        return self.output.pick(found, self.chosen)
+        return self.output.pick(self._answer(rows), self.chosen)
+
+    def _answer(self, rows: Mapping[str, Tensor]) -> Any:
+        """Whatever the module returns when it is called the way its ``forward`` takes its inputs."""
+        if set(rows) == {WHOLE} and WHOLE not in self.argument_names:
+            return self.module(**{self._keywords[0]: rows[WHOLE]}) if self._keywords else self.module(rows[WHOLE])
+        if self._keywords is not None and set(rows) == set(self.argument_names):
+            ordered = [rows[name] for name in self.argument_names if name not in self._keywords]
+            return self.module(*ordered, **{name: rows[name] for name in self._keywords})
+        if self._any_name or set(rows) <= set(self.argument_names):
+            return self.module(**rows)
+        return self.module(dict(rows))
 
     def place(self, rows: Rows) -> Rows:
         assert not isinstance(rows, list)
@@ -94,48 +106,89 @@ class TorchModel(Differentiable, Countable):
 class _State:
     """All of a module that a call could change, kept so that it can be put back.
 
-    Attributes and hooks are kept as shallow copies of the modules' dictionaries, buffers as clones,
-    parameters by their version counters: a model that rewrites its own weights when called
-    cannot be explained, and is refused.
+    Attributes and hooks are kept as copies of the modules' dictionaries (containers and plain tensors in
+    them copied too), buffers as clones, parameters by their contents where they are few and by their version
+    counters always: a model that rewrites its own weights when called cannot be explained, and is refused.
     """
 
     def __init__(self, module: nn.Module):
         self.modules = list(module.modules())
         self.training = any(m.training for m in self.modules)
-        self.attributes = [(m, _shallow(m.__dict__)) for m in self.modules]
-        self.parameters = [(p, p.requires_grad, p.grad, p._version) for p in module.parameters()]
-        self.names = {id(p): name for name, p in module.named_parameters()}
-        self.buffers = [(b, b._version, b.clone()) for b in module.buffers()]
+        self.attributes = [(m, _kept(m.__dict__)) for m in self.modules]
+        named = list(module.named_parameters())
+        few = sum(p.numel() for _, p in named) <= FEW_WEIGHTS
+        self.parameters = [_HeldParameter(name, p, few) for name, p in named]
+        self.buffers = [(b, b.clone()) for b in module.buffers()]
         self.random = _random_state(module)
+        self.dtype, self.grad = torch.get_default_dtype(), torch.is_grad_enabled()
 
     def settle(self) -> None:
         """Evaluation mode everywhere, and no gradients for weights: only inputs are differentiated."""
         for m in self.modules:
             _set_training(m, False)
-        for p, needed, _, _ in self.parameters:
-            if needed:
-                p.requires_grad_(False)
+        for held in self.parameters:
+            if held.needed:
+                held.parameter.requires_grad_(False)
 
     def restore(self) -> None:
+        torch.set_default_dtype(self.dtype)
+        torch.set_grad_enabled(self.grad)
         for m, kept in self.attributes:
             _put_back(m, kept)
-        for buffer, version, clone in self.buffers:
-            if buffer._version != version:
-                with torch.no_grad():
-                    buffer.copy_(clone)
-        changed = None
-        for p, needed, grad, version in self.parameters:
-            if p.requires_grad != needed:
-                p.requires_grad_(needed)
-            if p.grad is not grad:
-                p.grad = grad
-            if p._version != version:
-                changed = self.names[id(p)]
+        with torch.no_grad():
+            for buffer, clone in self.buffers:
+                _put_tensor_back(buffer, clone)
+            changed = [held.name for held in self.parameters if held.back()]
         _set_random_state(self.random)
-        if changed is not None:
+        if changed:
             raise ModelError(
-                "the model rewrites its own weights when it is called", where=changed, fix="explain a frozen copy of it"
+                "the model rewrites its own weights when it is called",
+                where=changed[0],
+                fix="explain a frozen copy of it",
             )
+
+
+class _HeldParameter:
+    """One parameter with its flag, its gradient and, where weights are few, its contents."""
+
+    def __init__(self, name: str, parameter: nn.Parameter, contents: bool):
+        self.name, self.parameter = name, parameter
+        self.needed, self.version = parameter.requires_grad, parameter._version
+        self.clone = parameter.detach().clone() if contents else None
+        self.grad = parameter.grad
+        self.grad_clone = None if self.grad is None else self.grad.detach().clone()
+
+    def back(self) -> bool:
+        """Put it back; whether its contents had changed."""
+        parameter = self.parameter
+        if parameter.requires_grad != self.needed:
+            parameter.requires_grad_(self.needed)
+        if parameter.grad is not self.grad:
+            parameter.grad = self.grad
+        if self.grad is not None and self.grad_clone is not None:
+            _put_tensor_back(self.grad, self.grad_clone)
+        if self.clone is None:
+            return parameter._version != self.version
+        return _put_tensor_back(parameter.detach(), self.clone)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """Without the wrappings of ``torch.compile`` and of data parallelism, in whatever order they were put on."""
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        else:
+            return module
+
+
+def _refuse_without_data(module: nn.Module) -> None:
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+            raise ModelError("a lazy parameter has no shape yet", where=name, fix="run one batch through the module")
+        if tensor.is_meta:
+            raise ModelError("the parameters have no data (meta device)", where=name, fix="load the weights first")
 
 
 def _set_training(module: nn.Module, training: bool) -> None:
@@ -145,25 +198,88 @@ def _set_training(module: nn.Module, training: bool) -> None:
         module.__dict__["training"] = training
 
 
-def _shallow(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {name: dict(value) if type(value) is dict else value for name, value in attributes.items()}
+@dataclass(frozen=True)
+class _Held:
+    """A container or tensor that is to stay the same object, and what it held."""
+
+    same: Any
+    content: Any
 
 
-def _put_back(module: nn.Module, kept: dict[str, Any]) -> None:
-    """Attributes as they were; a dictionary of hooks or buffers is restored in place, so it stays the same object."""
+CONTAINERS = (dict, OrderedDict, list, set, deque)
+
+
+def _kept(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {name: _held(value) for name, value in attributes.items()}
+
+
+def _held(value: Any, depth: int = 3) -> _Held:
+    """``value`` with a copy of what it holds, containers in containers to a small depth."""
+    if isinstance(value, Tensor):
+        # Parameters and buffers sit in dictionaries of their own and are put back one by one.
+        plain = type(value) is Tensor and not value.requires_grad and depth == 3
+        return _Held(value, value.detach().clone() if plain else None)
+    if type(value) not in CONTAINERS or depth == 0:
+        return _Held(value, None)
+    if isinstance(value, dict):
+        return _Held(value, [(key, _held(item, depth - 1)) for key, item in value.items()])
+    if isinstance(value, set):
+        return _Held(value, copy.copy(value))
+    return _Held(value, [_held(item, depth - 1) for item in value])
+
+
+def _returned(held: _Held) -> Any:
+    """The object that was held, holding what it held; nothing is touched that did not change."""
+    same, content = held.same, held.content
+    if content is None:
+        return same
+    if isinstance(same, Tensor):
+        with torch.no_grad():
+            _put_tensor_back(same, content)
+    elif isinstance(same, dict):
+        items = [(key, _returned(item)) for key, item in content]
+        if len(items) != len(same) or any(key not in same or same[key] is not item for key, item in items):
+            same.clear()
+            same.update(items)
+    elif isinstance(same, set):
+        if same != content:
+            same.clear()
+            same.update(content)
+    else:
+        items = [_returned(item) for item in content]
+        if len(items) != len(same) or any(now is not item for now, item in zip(same, items, strict=True)):
+            same.clear()
+            same.extend(items)
+    return same
+
+
+def _put_tensor_back(tensor: Tensor, clone: Tensor) -> bool:
+    """Whether ``tensor`` no longer held the bits of ``clone``; it does again."""
+    if tensor.shape == clone.shape and _same_bits(tensor, clone):
+        return False
+    if tensor.shape != clone.shape:
+        tensor.set_(clone)  # pyright: ignore[reportArgumentType]
+    else:
+        tensor.copy_(clone)
+    return True
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equality in which NaN equals NaN."""
+    return torch.equal(a, b) or (a.is_floating_point() and bool(((a == b) | (torch.isnan(a) & torch.isnan(b))).all()))
+
+
+def _put_back(module: nn.Module, kept: dict[str, _Held]) -> None:
+    """Attributes as they were; containers are restored in place, so they stay the same objects."""
     now = module.__dict__
     if isinstance(module, torch.jit.ScriptModule):
-        module.train(kept.get("training", module.training))
+        module.train(kept["training"].same if "training" in kept else module.training)
         return
     for name in now.keys() - kept.keys():
         del now[name]
-    for name, value in kept.items():
-        present = now.get(name)
-        if type(value) is dict and type(present) is dict:
-            if present.keys() != value.keys() or any(present[key] is not value[key] for key in value):
-                present.clear()
-                present.update(value)
-        elif present is not value:
+    for name, held in kept.items():
+        value = _returned(held)
+        if now.get(name, now) is not value:
             now[name] = value
 
 
@@ -180,10 +296,23 @@ def _set_random_state(state: tuple[Any, ...]) -> None:
     random.setstate(state[3])
 
 
-def _argument_names(module: nn.Module) -> frozenset[str]:
+def _argument_names(module: nn.Module) -> tuple[tuple[str, ...], bool]:
+    """The names ``forward`` takes its inputs by, in order, and whether it takes any others too."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return tuple(argument.name for argument in module.forward.schema.arguments[1:]), False  # pyright: ignore[reportFunctionMemberAccess]
     try:
         parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):  # a forward written in C has no signature
-        return frozenset()
+        return (), False
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(p.name for p in parameters if p.kind in kinds)
+    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return tuple(p.name for p in parameters if p.kind in kinds), anything
+
+
+def _exported_keywords(module: nn.Module) -> tuple[str, ...] | None:
+    """The inputs that an exported program takes by name only, all others by place; None for any other module."""
+    spec = getattr(module, "_in_spec", None)
+    if spec is None or not hasattr(spec, "children"):
+        return None
+    parts = spec.children()
+    return tuple(parts[1].context) if len(parts) == 2 and parts[1].context else ()

@@ -70,6 +70,18 @@ class ImageEncoding:
     def types(self) -> dict[str, str]:
         return {"image": "image"}
 
+    def takes_arrays(self, images: Any) -> bool:
+        """Whether arrays are raw images, to be encoded, and not what the network eats already.
+
+        Lists, bytes and arrays are raw; a tensor of floats, or an array that has the encoded shape and not
+        the raw one, is not.
+        """
+        if isinstance(images, (list, tuple)):
+            return True
+        shape = tuple(images.shape[1:])
+        floats = not isinstance(images, np.ndarray) and images.is_floating_point()
+        return not floats and (shape == self.shape or shape != self.model_shape)
+
     def encode(self, images: Any) -> np.ndarray:
         """Raw images ``[N, *shape]`` as ``Float32[N, C, H, W]``; a Dataset of images will do, too.
 

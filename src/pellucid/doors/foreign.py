@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.engine import opened
+from ..engine.engine import Opened, opened, shared_rows
 from ..problem.problem import Problem
 from ..records.errors import InputError
 from ..records.explanation import Explanation
 from ..records.messages import Caution
+
+DIFFERENT_BASE = 0.01
+"""A tool's base value may miss v(nobody) by this share of the change."""
 
 
 def as_explanation(problem: Problem, given: Any, *, name: str = "", pooling: str = "sum") -> Explanation:
@@ -25,23 +28,30 @@ def as_explanation(problem: Problem, given: Any, *, name: str = "", pooling: str
     """
     if pooling not in ("sum", "norm"):
         raise InputError(f"pooling={pooling!r}", fix='use "sum" or "norm"')
-    values, label = _values(given)
+    with opened(problem, "foreign") as run:
+        return _as_explanation(problem, run, given, name, pooling)
+
+
+def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, pooling: str) -> Explanation:
+    values, label = _values(given, problem, run.outputs.shape[1])
+    _refuse_other_rows(problem, given)
     if not np.isfinite(values).all():
         rows = np.unique(np.argwhere(~np.isfinite(values))[:, 0])[:3]
         raise InputError("the attributions hold NaN or infinity", where=f"row {', '.join(map(str, rows))}")
-    N, n = len(problem.inputs), problem.players.most
+    N = len(problem.inputs)
     if len(values) != N:
         raise InputError(f"attributions for {len(values)} rows, but {N} rows were given")
-    with opened(problem, "foreign") as run:
-        back = np.argsort(run.order)
-        target, outputs = run.target, run.outputs.shape[1]
-        columns = target.columns.numpy()[back]
-        full = np.concatenate([s.full.reshape(len(r), -1) for r, s in run.parts])
-        base = np.concatenate([s.empty.reshape(len(r), -1) for r, s in run.parts])
-        order = np.argsort(np.concatenate([r for r, _ in run.parts]))
-        names = tuple(target.names[place] for place in back)
-        against = None if target.against is None else target.against.numpy()[back]
-        references = None if problem.inputs.opaque is not None else run.parts[0][1].references
+    back = np.argsort(run.order)
+    target, outputs = run.target, run.outputs.shape[1]
+    columns = target.columns.numpy()[back]
+    full = np.concatenate([s.full.reshape(len(r), -1) for r, s in run.parts])
+    base = np.concatenate([s.empty.reshape(len(r), -1) for r, s in run.parts])
+    order = np.argsort(np.concatenate([r for r, _ in run.parts]))
+    names = tuple(target.names[place] for place in back)
+    against = None if target.against is None else target.against.numpy()[back]
+    references = None if problem.inputs.opaque is not None else run.parts[0][1].references
+    cautions = (*problem.cautions, Caution.of("foreign_method", "note"))
+    cautions += _other_base(given, base[order], full[order], columns, against)
     laid = _per_player(problem, _of_target(values, columns, against, outputs, problem), pooling)
     return Explanation(
         attributions=laid,
@@ -52,39 +62,102 @@ def as_explanation(problem: Problem, given: Any, *, name: str = "", pooling: str
         method=name or label,
         settings={"pooling": pooling},
         removal=problem.removal.settings(),
-        background=None if references is None or len(references) != 1 else references[0].float().cpu().numpy(),
+        background=None if references is None or len(references) != 1 else shared_rows(references),
         target=target.asked,
         columns=columns if against is None else np.stack([columns, against], axis=-1),
-        warnings=(*problem.cautions, Caution.of("foreign_method", "note")),
+        warnings=cautions,
         rows=problem.inputs.raw,
         ids=problem.inputs.ids,
         model=problem.model.name,
         pooling=pooling,
-        several=columns.shape[1] > 1 and laid.shape[1] == n,
+        several=columns.shape[1] > 1,
     )
 
 
-def _values(given: Any) -> tuple[np.ndarray, str]:
+def _values(given: Any, problem: Problem, outputs: int) -> tuple[np.ndarray, str]:
     label = "foreign"
     if not isinstance(given, (np.ndarray, Tensor, list, tuple)) and hasattr(given, "values"):
         label = type(given).__module__.split(".")[0]
         given = given.values() if callable(given.values) else given.values
     if isinstance(given, (tuple, list)) and given and all(isinstance(part, (Tensor, np.ndarray)) for part in given):
-        parts = [torch.as_tensor(part).detach().cpu().reshape(len(part), -1) for part in given]
-        return torch.cat(parts, dim=1).double().numpy(), label
+        return _joined([torch.as_tensor(part).detach().cpu().double() for part in given], problem, outputs), label
     if isinstance(given, Tensor):
-        return given.detach().cpu().double().numpy(), label
+        return _with_rows(given.detach().cpu().double().numpy(), problem), label
     try:
-        return np.asarray(given, dtype=np.float64), label
+        return _with_rows(np.asarray(given, dtype=np.float64), problem), label
     except (TypeError, ValueError) as error:
         raise InputError(f"a {type(given).__name__} is not attributions", why=str(error)) from error
+
+
+def _joined(parts: list[Tensor], problem: Problem, outputs: int) -> np.ndarray:
+    """Several arrays as one: one per input tensor lie side by side, one per output along a last axis."""
+    shapes = {part.shape for part in parts}
+    one = next(iter(shapes)) if len(shapes) == 1 else ()
+    if len(parts) == outputs != len(problem.inputs.shapes) and tuple(one[1:]) in _row_shapes(problem):
+        return torch.stack(parts, dim=-1).numpy()
+    if any(not part.ndim for part in parts) or len({len(part) for part in parts}) > 1:
+        raise InputError("the arrays of attributions disagree on the number of rows")
+    return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1).numpy()
+
+
+def _row_shapes(problem: Problem) -> list[tuple[int, ...]]:
+    """The shapes that attributions of one row and one output may have."""
+    return [(problem.players.most,), (problem.inputs.width,), *problem.inputs.shapes.values()]
+
+
+def _with_rows(values: np.ndarray, problem: Problem) -> np.ndarray:
+    """The attributions of a single row may lack the axis of rows."""
+    if len(problem.inputs) == 1 and values.shape in _row_shapes(problem):
+        return values[None]
+    if not values.ndim:
+        raise InputError("one number is not attributions")
+    return values
+
+
+def _refuse_other_rows(problem: Problem, given: Any) -> None:
+    """What a tool says it explained (``.data`` of a shap.Explanation) must be these rows."""
+    told, inputs = getattr(given, "data", None), problem.inputs
+    if isinstance(given, (np.ndarray, Tensor)) or inputs.opaque is not None or problem.model.encoding is not None:
+        return  # an array's own .data is its memory
+    told = np.asarray(told) if isinstance(told, (np.ndarray, list)) else None
+    own = inputs.flat.detach().cpu().double().numpy()
+    if told is None or told.dtype.kind not in "iuf" or told.shape != own.shape:
+        return
+    if not np.allclose(told, own, rtol=1e-3, atol=1e-5 * (np.abs(own).max() + 1e-12)):
+        raise InputError("the attributions are of other rows", why="their .data differs from the rows given")
+
+
+def _other_base(
+    given: Any, base: np.ndarray, full: np.ndarray, columns: np.ndarray, against: np.ndarray | None
+) -> tuple[Caution, ...]:
+    """A caution where the tool's own base values are not v(nobody): it was run with another baseline."""
+    told = getattr(given, "base_values", None)
+    if told is None or isinstance(given, (np.ndarray, Tensor)):
+        return ()
+    told = np.asarray(told, dtype=np.float64)
+    if told.ndim == 1 and len(told) == len(base) and columns.shape[1] == 1:
+        own = told[:, None]  # one per row
+    elif told.ndim == 0:
+        own = np.full(base.shape, float(told))
+    elif told.shape[-1] > columns.max():
+        rows = np.broadcast_to(told, (len(base), told.shape[-1]))
+        own = np.take_along_axis(rows, columns, 1)
+        own = own if against is None else own - np.take_along_axis(rows, against, 1)
+    else:
+        return ()
+    scale = np.maximum(np.abs(full - base), 1e-3 * np.abs(base) + 1e-12)
+    off = np.abs(own - base) / scale
+    rows = int((off > DIFFERENT_BASE).any(1).sum())
+    if not rows:
+        return ()
+    return (Caution.of("foreign_base", "yellow", rows=rows, total=len(base), worst=float(off.max())),)
 
 
 def _of_target(
     values: np.ndarray, columns: np.ndarray, against: np.ndarray | None, outputs: int, problem: Problem
 ) -> np.ndarray:
     """``[N, …, T]``: of attributions for all outputs the explained ones, of others the only ones."""
-    own = [(problem.players.most,), (problem.inputs.width,), *problem.inputs.shapes.values()]
+    own = _row_shapes(problem)
     if values.shape[1:] in own:
         if columns.shape[1] != 1:
             raise InputError(f"{columns.shape[1]} targets are asked for, the attributions speak of one")

@@ -1,4 +1,4 @@
-"""The door for files: a network on disk becomes a Model, safely or not at all."""
+"""The door for networks in files: a path, and what only the user knows about it, become a Model."""
 
 from __future__ import annotations
 
@@ -8,45 +8,53 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..backends.torch_files import load_module
-from ..backends.torch_module import TorchModel
-from ..problem.model import Model, Output
-from .wrap import as_encoding
+from ..backends.torch_files import Factory, load_module
+from ..problem.model import Model
+from ..records.errors import LoadError
+from .wrap import wrap
 
-FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Factory,
     *,
     encoding: Any = None,
     outputs: Sequence[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     arguments: Mapping[str, Any] | None = None,
+    trust: bool = False,
     output: str | int | None = None,
     name: str = "",
-    trust: bool = False,
 ) -> Model:
-    """Load a network.
+    """A network from a file, without running anything that the file holds.
 
     Parameters
     ----------
-    path: an exported program (``.pt2``), or ``"package.module:factory"`` with ``weights=``.
-    encoding: how raw rows become its inputs; never guessed (see :func:`pellucid.wrap`).
-    outputs: names of its outputs.
-    weights, arguments: the file of weights for a factory, and the factory's named arguments.
-    output: which of several outputs is meant.
+    path: an exported program (``.pt2``), or the code that builds the network, ``"package.module:factory"`` or the
+        function itself, together with ``weights=``.
+    encoding: how raw rows become the network's inputs, as in :func:`pellucid.wrap`. It is never guessed and never
+        looked for: a file that happens to lie beside the weights is not read.
+    outputs: names of the outputs.
+    weights: the weights (safetensors, or a plain ``state_dict``) for a factory.
+    arguments: named arguments for a factory.
     trust: allow this one file to be unpickled, which can run any program it holds.
+    output: which of several outputs is meant.
+    name: what to call the model; by default its file or factory.
 
-    Raises :class:`LoadError` with what to do instead.
+    Raises :class:`LoadError` with what to do instead where the file is refused.
     """
-    factory = str(path) if FACTORY.fullmatch(str(path)) else None
-    loaded = load_module(None if factory else path, factory=factory, weights=weights, arguments=arguments, trust=trust)
-    return TorchModel(
-        loaded.module,
-        name=name or (Path(path).stem if factory is None else str(path).rpartition(":")[2]),
-        labels=None if outputs is None else tuple(map(str, outputs)),
-        encoding=None if encoding is None else as_encoding(encoding),
-        output=Output(output),
-        fixed_batch=loaded.batch,
-    )
+    if callable(path) or FACTORY.fullmatch(os.fspath(path)):
+        factory = path if callable(path) else os.fspath(path)
+        found = load_module(factory=factory, weights=weights, arguments=arguments, trust=trust)
+        label = factory.rpartition(":")[2] if isinstance(factory, str) else getattr(factory, "__name__", "")
+    elif weights is not None or arguments is not None:
+        given = "weights=" if weights is not None else "arguments="
+        raise LoadError(
+            f"{given} belongs to code that builds the network, and {os.fspath(path)!r} is a file",
+            fix='give "package.module:factory" first',
+        )
+    else:
+        found = load_module(path, trust=trust)
+        label = Path(path).stem
+    return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label)

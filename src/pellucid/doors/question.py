@@ -67,15 +67,15 @@ def as_target(given: Any) -> Target:
         return Top(int(count)) if lead == "top" and count.isdigit() else Class(given)
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         return Class(int(given))
-    if isinstance(given, (np.ndarray, Tensor)) and given.ndim == 0:
-        return as_target(given.item())
     if isinstance(given, tuple) and len(given) == 2:
         return Contrast(*(_which(part) for part in given))
     if isinstance(given, (list, np.ndarray, Tensor)):
         listed = given.tolist() if not isinstance(given, list) else given
+        if not isinstance(listed, list):
+            return as_target(listed)  # an array without axes
         return EachRow(tuple(_which(part) for part in listed))
     if callable(given):
-        return Computed(given)
+        return Computed(given)  # pyright: ignore[reportArgumentType]
     raise TargetError(
         f"{given!r} is not a target",
         fix='use "predicted", an index, a name, ("A", "B"), "all", "top:3", a list with one per row, or a function',

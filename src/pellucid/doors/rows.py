@@ -144,8 +144,7 @@ def _encoded(model: Model, rows: Any) -> Read:
 
 def _encoding_cautions(encoding: Any, rows: Any) -> tuple[Caution, ...]:
     """What the encoding has to say about these rows, such as categories it never saw."""
-    cautions = getattr(encoding, "cautions", None)
-    return tuple(cautions(rows)) if callable(cautions) else ()
+    return tuple(encoding.cautions(rows)) if hasattr(encoding, "cautions") else ()
 
 
 def _plain_frame(model: Model, frame: Any) -> Read:

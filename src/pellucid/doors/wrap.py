@@ -29,8 +29,9 @@ def wrap(
 
     Parameters
     ----------
-    model: a ``torch.nn.Module``, a network loaded from a file, a function from a batch (numpy array, or list of word lists) to numbers ``[b]`` or
-        ``[b, K]``, an estimator with ``predict_proba`` or ``predict``, or a model already wrapped.
+    model: a ``torch.nn.Module``, a network loaded from a file, a function from a batch (numpy array, or list of word
+        lists) to numbers ``[b]`` or ``[b, K]``, an estimator with ``predict_proba`` or ``predict``, or a model already
+        wrapped.
     encoding: how raw rows become the model's inputs: an Encoding or its file, a fitted scikit-learn
         transformer, or ``"package.module:function"`` that returns one.
     outputs: names of the outputs.

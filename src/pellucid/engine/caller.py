@@ -15,23 +15,39 @@ from torch import Tensor
 
 from ..problem.inputs import Inputs
 from ..problem.model import Countable, Model
-from ..records.errors import Cancelled, ModelError
+from ..records.errors import Cancelled, ModelError, PellucidError, shorten
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row
 
 MOST_LEARNED = 16
 """Versions and row shapes remembered per model."""
+SIZES = (1, 2, 3, 7, 32)
+"""Numbers of rows tried on a model that does not take a single one."""
 TOLERANCE = 1e-4
 """Relative difference above which two answers to the same row count as different."""
 
 
 @dataclass
 class Learned:
-    """What was found out about a model by asking it twice; kept weakly under the user's own object."""
+    """What was found out about a model by asking it twice; kept weakly under the user's own object.
+
+    ``least`` is the fewest rows it takes at once, ``fixed`` the only number where it takes no other.
+    """
 
     batch: int
     coupled: float = 0.0
     unstable: float = 0.0
+    least: int = 1
+    fixed: int | None = None
+
+
+@dataclass
+class Tally:
+    """What was asked of the model so far, by all callers of one run: rows, gradients, seconds inside it."""
+
+    rows: int = 0
+    gradients: int = 0
+    seconds: float = 0.0
 
 
 _KEPT: WeakKeyDictionary[object, dict[Any, Learned]] = WeakKeyDictionary()
@@ -55,9 +71,7 @@ class Caller:
     inputs: Inputs
     listener: Listener
     batch: int = 0
-    rows: int = 0
-    gradients: int = 0
-    seconds: float = 0.0
+    tally: Tally = field(default_factory=Tally)
     learned: Learned = field(default_factory=lambda: Learned(OPAQUE_BATCH))
 
     @contextmanager
@@ -78,20 +92,35 @@ class Caller:
         if self.listener.cancelled():
             raise Cancelled("stopped on request")
         began = time.perf_counter()
-        fixed = self.model.fixed_batch
-        found = self._padded(rows, count, fixed) if fixed and fixed != count else self.model.outputs(rows)
+        size = self.model.fixed_batch or self.learned.fixed or max(count, self.learned.least)
+        found = self._answer(rows, count) if size == count else self._padded(rows, count, size)
         if len(found) != count:
             raise ModelError(
                 f"the model returned {len(found)} rows for {count}",
                 fix="it must return one row of outputs per row of inputs",
             )
-        self.rows += count
-        self.seconds += time.perf_counter() - began
+        self.tally.rows += count
+        self.tally.seconds += time.perf_counter() - began
         self.listener.advanced(count)
         return found
 
+    def _answer(self, rows: Any, count: int) -> Tensor:
+        try:
+            return self.model.outputs(rows)
+        except (PellucidError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # a stranger's code may raise anything; Ctrl-C is no Exception
+            shapes = [] if isinstance(rows, list) else [f"{name} {tuple(part.shape)}" for name, part in rows.items()]
+            told = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"the model failed on a batch of {count} rows{f' ({chr(44).join(shapes)})' if shapes else ''}",
+                where=self.model.name,
+                why=f"{type(error).__name__}: {shorten(told, 300)}",
+                fix="are these rows what it takes? A single row needs a leading dimension: row[None]",
+            ) from error
+
     def _padded(self, rows: Any, count: int, fixed: int) -> Tensor:
-        """Serve a model that takes exactly ``fixed`` rows by repeating the last one."""
+        """Serve a model that takes ``fixed`` rows by repeating the last one."""
         parts = []
         for start in range(0, count, fixed):
             taken = min(fixed, count - start)
@@ -100,14 +129,14 @@ class Caller:
             else:
                 index = torch.arange(start, start + fixed).clamp(max=count - 1)
                 part = {name: tensor[index] for name, tensor in rows.items()}
-            parts.append(self.model.outputs(part)[:taken])
+            parts.append(self._answer(part, fixed)[:taken])
         return torch.cat(parts)
 
     def halve(self, error: Exception) -> None:
         """Memory ran out: go on with half the rows at once. Raises where a single row is too much."""
         if self.batch <= 1:
             raise ModelError("memory ran out with a single row at once", why=str(error).split("\n")[0]) from error
-        self.batch //= 2
+        self.batch = self.learned.batch = self.batch // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -139,17 +168,75 @@ class Caller:
 
     def _probed(self) -> Learned:
         with torch.no_grad():
-            learned = Learned(self._counted())
-            first = self._row([0])
+            self.learned = learned = Learned(1)
+            first = self._first_answer()
             learned.unstable = _difference(first, self._row([0]))
-            if len(self.inputs) > 1 and not learned.unstable:
-                learned.coupled = _difference(first, self._row([0, 1])[:1])
+            beside = self._beside_another()
+            if beside is not None and not learned.unstable:
+                learned.coupled = _difference(first, beside)
+            learned.batch = self._counted()
         return learned
 
+    def _first_answer(self) -> Tensor:
+        """The first row's answer; on the way it is found how many rows the model takes at once."""
+        if self.model.fixed_batch:
+            return self._row([0])
+        learned, failure = self.learned, None
+        for size in SIZES:
+            learned.least = size
+            try:
+                found = self._row([0])
+            except ModelError as error:
+                failure = failure or error
+                continue
+            if size > 1 and self._takes(size + 1):
+                learned.least = 1 if self._takes(1) else size
+            elif size > 1:
+                learned.fixed = size
+            return found
+        assert failure is not None
+        raise failure
+
+    def _takes(self, size: int) -> bool:
+        least, self.learned.least = self.learned.least, size
+        try:
+            self._row([0] * size)
+        except ModelError:
+            return False
+        finally:
+            self.learned.least = least
+        return True
+
+    def _beside_another(self) -> Tensor | None:
+        """The first row's answer with another row beside it (one of zeros where there is no other); None: no telling.
+
+        A model that fails on two rows and not on one is asked row by row from then on.
+        """
+        fixed = self.model.fixed_batch or self.learned.fixed
+        try:
+            if fixed == 1:
+                return None
+            if len(self.inputs) > 1:
+                return self._row([0, 1])[:1]
+            if self.inputs.opaque is not None or not bool(self.inputs.flat.any()):
+                return None
+            pair = torch.cat([self.inputs.flat[:1], torch.zeros_like(self.inputs.flat[:1])])
+            return self.outputs(pair, torch.zeros(2, dtype=torch.long))[:1]
+        except ModelError:
+            if not fixed and not self._takes(2):
+                self.learned.fixed = 1
+            return None
+        except torch.OutOfMemoryError:
+            return None  # the batch is halved when the work itself runs out
+
     def _counted(self) -> int:
-        if self.inputs.opaque is not None or not isinstance(self.model, Countable) or self.model.fixed_batch:
-            return self.model.fixed_batch or OPAQUE_BATCH
-        return count_row(lambda: self._row([0])).batch()
+        fixed = self.model.fixed_batch or self.learned.fixed
+        if fixed or self.inputs.opaque is not None or not isinstance(self.model, Countable):
+            return fixed or OPAQUE_BATCH
+        try:
+            return count_row(lambda: self._row([0])).batch()
+        except ModelError:  # it just answered this row, so it is the counting that it does not bear
+            return OPAQUE_BATCH
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

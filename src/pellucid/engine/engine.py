@@ -131,7 +131,9 @@ def _learned_cautions(caller: Caller) -> list[Caution]:
     chosen = getattr(caller.model, "chosen", None)
     if chosen:
         cautions.append(Caution.of("output_chosen", "note", name=chosen["name"]))
-    if getattr(caller.model, "was_training", False):
+    if getattr(caller.model, "fixed_mode", False):
+        cautions.append(Caution.of("fixed_training", "yellow"))
+    elif getattr(caller.model, "was_training", False):
         cautions.append(Caution.of("train_mode", "note"))
     return cautions
 
@@ -219,7 +221,7 @@ def _sealed(
         target=run.target.asked,
         columns=_columns(run.target)[back],
         budget={name: value for name, value in vars(budget).items() if value is not None},
-        cost=Cost(spent, run.caller.rows, run.caller.gradients, seconds, run.caller.batch),
+        cost=Cost(spent, run.caller.tally.rows, run.caller.tally.gradients, seconds, run.caller.batch),
         warnings=merged(cautions),
         notes=_notes(estimates, N),
         rows=problem.inputs.raw,
@@ -262,7 +264,13 @@ def _background(problem: Problem, estimates: Sequence[tuple[np.ndarray, Session,
     if problem.inputs.opaque is not None or not estimates:
         return None
     references = estimates[0][1].references
-    return references[0].cpu().to(torch.float32).numpy() if len(references) == 1 else None
+    return shared_rows(references) if len(references) == 1 else None
+
+
+def shared_rows(references: torch.Tensor) -> np.ndarray:
+    """Reference rows ``[1, S, D]`` as an array, in their own type where numpy has it."""
+    rows = references[0].detach().cpu()
+    return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
 
 
 def _notes(estimates: Sequence[tuple[np.ndarray, Session, Estimate]], N: int) -> dict[str, Any]:
@@ -281,3 +289,9 @@ def _notes(estimates: Sequence[tuple[np.ndarray, Session, Estimate]], N: int) ->
 def background_hash(explanation: Explanation) -> str:
     """The hash under which a record names its reference rows."""
     return "" if explanation.background is None else digest_array(explanation.background)
+
+
+def answers(problem: Problem, listener: Listener | None = None) -> np.ndarray:
+    """The model's outputs ``Float64[N, K]`` for the rows as they are, in the caller's order."""
+    with opened(problem, "answers", listener=listener) as run:
+        return run.outputs[np.argsort(run.order)]

@@ -118,8 +118,13 @@ class Session:
         with torch.no_grad():
             draws = self.references[0]
             index = torch.zeros(len(draws), dtype=torch.long)
-            batches = edges(len(draws), self._caller.batch)
-            found = torch.cat([self._caller.outputs(draws[a:b].clone(), index[a:b]) for a, b in batches])
+            answers: dict[int, Tensor] = {}
+
+            def work(part: slice) -> None:
+                answers[part.start] = self._caller.outputs(draws[part].clone(), index[part])
+
+            self._each_block((len(draws),), work)
+            found = torch.cat([answers[start] for start in sorted(answers)])
             total = torch.zeros((len(self), self._target.count), dtype=torch.float64)
             for draw in found:
                 picked = self._target.select(draw.expand(len(self), -1), torch.arange(len(self)))
@@ -163,7 +168,7 @@ class Session:
 
         Both ends and the binding pass count as two of them. Raises :class:`BudgetError` below ``least``.
         """
-        per_row = self._caller.seconds / max(self._caller.rows, 1)
+        per_row = self._caller.tally.seconds / max(self._caller.tally.rows, 1)
         allowed = self._budget.allowance(self.questions, self.draws, per_row)
         if allowed is None:
             return max(default, least)
@@ -188,6 +193,8 @@ class Session:
         return self._values(coalitions, questions)
 
     def _values(self, coalitions: np.ndarray, questions: np.ndarray) -> np.ndarray:
+        if 0 in (coalitions.shape[-2], len(questions)):
+            return np.zeros((len(questions), coalitions.shape[-2]))
         with torch.no_grad():
             if coalitions.ndim == 2 and not self.opaque:
                 items = np.unique(self.item(questions))
@@ -217,6 +224,8 @@ class Session:
         """
         questions = torch.as_tensor(np.asarray(questions), dtype=torch.long)
         self.evaluations += len(points) / self.questions
+        if not len(points):
+            return np.zeros(0)
         if self.opaque:
             return self._outputs_opaque(list(points), questions)
         return self._outputs_of(torch.as_tensor(points).to(self.x), questions)
@@ -436,7 +445,7 @@ class Session:
                 )
             picked = self._target.select(found, items)
             total = picked.gather(1, (questions % self._target.count)[:, None].to(picked.device)).sum()
-        self._caller.gradients += len(points)
+        self._caller.tally.gradients += len(points)
         (grad,) = torch.autograd.grad(total, leaf, allow_unused=True)
         if grad is None:
             return torch.zeros_like(leaf)

@@ -56,7 +56,9 @@ class Judgement:
         if self.explainer is not None:
             return self.explainer
         method = self.method
-        return None if method is None else lambda session: method.estimate(session).values
+        if method is None:
+            return None
+        return lambda session: method.estimate(session.reseeded(session.seed, method.name)).values
 
 
 def judge(
@@ -110,24 +112,30 @@ def bound_again(explanation: Explanation, problem: Problem) -> BoundTarget | Non
 
 
 def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -> Score:
-    began, rows_before = time.perf_counter(), run.caller.rows
+    began, rows_before = time.perf_counter(), run.caller.tally.rows
     explanation = judgement.explanation
     fields: dict[str, Any] = {"metric": metric.name, "method": explanation.method, "better": metric.better}
     fields |= {"low": metric.low, "high": metric.high, "settings": metric.settings()}
     N = len(explanation)
     try:
-        values, curves, control, judged_rows = np.full(N, np.nan), {}, {}, []
+        values, curves, control, judged_rows, refusals = np.full(N, np.nan), {}, {}, [], []
         for rows, session in run.parts:
-            case = _case(judgement, rows, session)
+            case = _case(judgement, metric, rows, session)
             if metric.explains_again:
                 case, rows = case.take(AGAIN_ROWS), rows[:AGAIN_ROWS]
-            judged = metric.score(case)
+            try:
+                judged = metric.score(case)
+            except NotApplicable as error:
+                refusals.append(error)  # rows of one player, say; the others can still be judged
+                continue
             values[rows] = _per_row(judged.values, len(rows))
             judged_rows.append(rows)
             curves = curves or dict(judged.curves)
             if controls and metric.controlled:
                 for name, value in _controls(metric, case).items():
                     control.setdefault(name, []).append((value, len(rows)))
+        if not judged_rows:
+            raise refusals[0]
     except NotApplicable as error:
         return Score(**fields, values=np.full(N, np.nan), status="skipped", reason=str(error))
     except PellucidError as error:
@@ -140,13 +148,15 @@ def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -
         controls={name: _weighted(parts) for name, parts in control.items()},
         curves=curves,
         seed=run.parts[0][1].seed,
-        evaluations=(run.caller.rows - rows_before) / N,
+        evaluations=(run.caller.tally.rows - rows_before) / N,
         seconds=time.perf_counter() - began,
     )
     return _with_cautions(score, metric, np.concatenate(judged_rows))
 
 
-def _case(judgement: Judgement, rows: np.ndarray, session: Session) -> Case:
+def _case(judgement: Judgement, metric: Metric, rows: np.ndarray, session: Session) -> Case:
+    """One part's case. The metric's own draws go by its name, so that every explanation meets the same ones."""
+
     def of(explanation: Explanation) -> np.ndarray:
         """This part's values ``[Q, n]``."""
         values = explanation.attributions[rows][:, : session.n]
@@ -155,12 +165,13 @@ def _case(judgement: Judgement, rows: np.ndarray, session: Session) -> Case:
     explanation, method = judgement.explanation, judgement.method
     same = {k: e for k, e in judgement.others.items() if e.attributions.shape == explanation.attributions.shape}
     return Case(
-        session,
+        session.reseeded(session.seed, metric.name),
         of(explanation),
         explanation.base[rows].reshape(-1),
         explanation.full[rows].reshape(-1),
         explainer=judgement.again(),
         sampled=bool(method and method.sampled),
+        seed=explanation.seed,
         promises=method.promises if method else None,
         others={name: of(other) for name, other in same.items()},
         truth=None if judgement.truth is None else of(judgement.truth),

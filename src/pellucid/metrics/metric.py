@@ -28,6 +28,7 @@ class Case:
     base, full: ``Float64[Q]``, the ends that the values are said to lead from and to.
     explainer: computes the values anew for a session; None for attributions made elsewhere.
     sampled: whether the method's answer depends on its seed.
+    seed: the seed the values were made with.
     promises: the axioms the method claims; None where that is not known.
     others: values of other methods for the same questions, by name.
     truth: the values as they are known to be, or None.
@@ -39,12 +40,13 @@ class Case:
     full: np.ndarray
     explainer: Explainer | None = None
     sampled: bool = False
+    seed: int = 0
     promises: tuple[str, ...] | None = None
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     truth: np.ndarray | None = None
 
     def again(self, *, inputs: Tensor | None = None, seed: int | None = None) -> np.ndarray:
-        """The values ``Float64[Q, n]`` for other rows ``[N, D]`` or another seed.
+        """The values ``Float64[Q, n]`` for other rows ``[N, D]`` or another seed (by default the one they had).
 
         Raises :class:`NotApplicable` for attributions made elsewhere.
         """
@@ -54,7 +56,7 @@ class Case:
                 fix="pass explainer=, a function from rows to attributions",
             )
         session = self.session if inputs is None else self.session.at(inputs)
-        return self.explainer(session if seed is None else session.reseeded(seed))
+        return self.explainer(session.reseeded(self.seed if seed is None else seed))
 
     def take(self, count: int) -> Case:
         """The case about the first ``count`` rows."""
@@ -72,7 +74,7 @@ class Case:
 
     def with_values(self, values: np.ndarray, explainer: Explainer, sampled: bool) -> Case:
         """The same case about other values, for controls."""
-        return replace(self, values=values, explainer=explainer, sampled=sampled, promises=None)
+        return replace(self, values=values, explainer=explainer, sampled=sampled, seed=0, promises=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,5 @@ class SeedStability(Metric):
             raise NotApplicable("the method does not draw, so every seed gives the same answer")
         if case.session.n < 2:
             raise NotApplicable("a single player has no order")
-        seed = case.session.seed
-        others = [case.again(seed=seed + 1 + rerun) for rerun in range(self.reruns)]
+        others = [case.again(seed=case.seed + 1 + rerun) for rerun in range(self.reruns)]
         return Judged(np.mean([rank_correlation(case.values, other) for other in others], axis=0))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..problem.inputs import Inputs
 from ..problem.removal import TensorRemoval
 from ..problem.units import Units
-from ..records.errors import NotApplicable
+from ..records.errors import NotApplicable, RemovalError
 from ..records.players import Players
 
 
@@ -23,6 +23,12 @@ def image_shape(inputs: Inputs) -> tuple[int, int, int]:
     if len(shapes) != 1 or len(shapes[0]) != 3:
         raise NotApplicable("these rows are not images", why="one tensor [rows, channels, height, width] is needed")
     channels, height, width = shapes[0]
+    if width in (1, 3, 4) and channels > 4:
+        raise NotApplicable(
+            f"these rows look like [rows, height, width, channels] ({channels} × {height} × {width})",
+            why="images lie channels first here: [rows, channels, height, width]",
+            fix="turn them, and wrap the model: lambda x: model(x.transpose(0, 2, 3, 1))",
+        )
     return channels, height, width
 
 
@@ -97,8 +103,10 @@ class Blur(TensorRemoval):
     kinds: ClassVar[tuple[str, ...]] = ("image",)
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        if not self.sigma > 0:
+            raise RemovalError(f"Blur({self.sigma}) blurs nothing", fix="sigma is in pixels, above 0")
         channels, height, width = image_shape(inputs)
-        images = inputs.flat.reshape(-1, 1, height, width)
+        images = _as_float(inputs.flat).reshape(-1, 1, height, width)
         for axis, size in ((2, height), (3, width)):
             reach = min(int(3 * self.sigma + 0.5), size - 1)
             places = torch.arange(-reach, reach + 1, dtype=torch.float64, device=images.device)
@@ -107,7 +115,7 @@ class Blur(TensorRemoval):
             shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
             pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
             images = F.conv2d(F.pad(images, pad, mode="reflect"), kernel.reshape(shape))
-        return images.reshape(-1, 1, channels * height * width)
+        return _as(images.reshape(-1, 1, channels * height * width), inputs.flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +129,25 @@ class Noise(TensorRemoval):
     draws: int = 10
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
-        flat = inputs.flat
+        if self.draws < 1 or not self.spread >= 0:
+            raise RemovalError(f"Noise({self.spread}, {self.draws}) makes no rows", fix="draws ≥ 1, spread ≥ 0")
+        flat = _as_float(inputs.flat)
         made = []
         for row, identity in zip(flat, inputs.ids, strict=True):
             rng = np.random.default_rng([seed, int(identity[:16], 16)])
             steps = torch.from_numpy(rng.standard_normal((self.draws, flat.shape[1]))).to(flat)
             made.append(row.mean() + self.spread * row.std(unbiased=False) * steps)
-        return torch.stack(made)
+        return _as(torch.stack(made), inputs.flat)
+
+
+def _as_float(flat: Tensor) -> Tensor:
+    """Bytes and other whole numbers as float64, so that they can be averaged."""
+    return flat if flat.is_floating_point() else flat.double()
+
+
+def _as(rows: Tensor, flat: Tensor) -> Tensor:
+    """Rows in the type of the explained ones, whole numbers rounded and kept within their type."""
+    if flat.is_floating_point():
+        return rows
+    limits = (0, 1) if flat.dtype == torch.bool else (torch.iinfo(flat.dtype).min, torch.iinfo(flat.dtype).max)
+    return rows.round().clamp(*limits).to(flat.dtype)

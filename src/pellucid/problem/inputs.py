@@ -7,7 +7,7 @@ elements without knowing how many tensors there were. Tensors that are not numbe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..records.errors import InputError, NotFiniteError
+from ..records.errors import InputError, NotFiniteError, shorten
 
 WHOLE = "inputs"
 """The name of the only tensor where the caller gave no names."""
@@ -40,6 +40,9 @@ class Inputs:
     raw: Any = None
 
     def __post_init__(self) -> None:
+        for name, tensor in self.tensors.items():
+            if tensor.ndim and len(tensor) and not tensor[:1].numel():
+                raise InputError(f"the rows have no elements: {shorten(name)} has the shape {tuple(tensor.shape)}")
         sizes = {name: len(tensor) if tensor.ndim else None for name, tensor in self.tensors.items()}
         if None in sizes.values():
             raise InputError("an input tensor has no rows", fix="give it a leading dimension")
@@ -121,20 +124,28 @@ class Inputs:
         joined = views[0] if len(views) == 1 else np.concatenate(views, axis=1)
         return tuple(blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(joined))
 
-    def refuse_non_finite(self) -> None:
-        """Raise :class:`NotFiniteError` naming the first rows that hold NaN or infinity."""
+    def refuse_non_finite(self, owner: Callable[[int, int], str] = lambda row, element: "") -> None:
+        """Raise :class:`NotFiniteError` naming the first rows that hold NaN or infinity.
+
+        ``owner`` names the column that an element (of all the explained ones) of a row belongs to.
+        """
+        start = 0
         for name in self.elements if self.opaque is None else ():
             tensor = self.tensors[name].detach()
+            before, start = start, start + tensor[:1].numel()
             if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
                 continue
             bad = ~torch.isfinite(tensor.reshape(len(self), -1))
             if not bool(bad.any()):
                 continue  # the sum overflowed, the elements did not
-            rows = torch.nonzero(bad.any(1)).flatten()
-            element = int(torch.nonzero(bad[rows[0]])[0])
+            element = int(torch.nonzero(bad.any(0))[0])
+            own = bad[:, element]
+            rows = torch.nonzero(own).flatten()
+            column = owner(int(rows[0]), before + element)
             raise NotFiniteError(
-                f"{int(bad.sum())} inputs are NaN or infinite (first rows {', '.join(map(str, rows[:3].tolist()))})",
-                where=f"input {name!r}, row {int(rows[0])}, element {element}",
+                f"{int(own.sum())} NaN or infinite in {len(self):,} rows (first rows "
+                f"{', '.join(map(str, rows[:3].tolist()))})",
+                where=f"column `{shorten(column)}`" if column else f"input {name!r}, element {element}",
                 fix="fill or drop them before explaining; an Encoding treats missing cells as values of their own",
             )
 

@@ -77,8 +77,8 @@ class Output:
     def pick(self, found: Any, chosen: dict[str, str] | None = None) -> Tensor:
         """The outputs ``Float[b, K]`` among whatever the model returned.
 
-        Without a key: a tensor as it is; in a mapping ``logits``, else the only float ``[b, K]``;
-        the choice is written into ``chosen``. Raises :class:`ModelError` that lists keys and shapes
+        Without a key: a tensor as it is; in a mapping ``logits``, else the only float ``[b, K]``, else the
+        only float ``[b]``; the choice is written into ``chosen``. Raises :class:`ModelError` that lists keys and shapes
         where nothing or more than one thing fits.
         """
         if self.key is not None:
@@ -86,10 +86,11 @@ class Output:
         if isinstance(found, Tensor):
             return as_columns(found, "the output")
         named = _named(found)
-        if "logits" in named and _fits(named["logits"]):
+        if isinstance(named.get("logits"), Tensor):
             name = "logits"
         else:
-            fitting = [name for name, value in named.items() if _fits(value)]
+            fitting = [name for name, value in named.items() if _fits(value, 2)]
+            fitting = fitting or [name for name, value in named.items() if _fits(value, 1)]
             if len(fitting) != 1:
                 raise ModelError(
                     f"the model returns {type(found).__name__} with {_listing(named) or 'nothing usable'}",
@@ -122,8 +123,8 @@ def _named(found: Any) -> dict[str, Any]:
     return {}
 
 
-def _fits(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 2
+def _fits(value: Any, axes: int) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim == axes
 
 
 def _listing(named: Mapping[str, Any]) -> str:
@@ -146,4 +147,4 @@ def as_columns(found: Any, name: str) -> Tensor:
             f"{name} has shape {tuple(found.shape)}, but one number per class and row is needed: [rows, outputs]",
             fix="wrap the model in a function that picks or averages what you want explained",
         )
-    return found if found.is_floating_point() else found.to(torch.float32)
+    return found if found.is_floating_point() else found.to(torch.float64)

@@ -51,4 +51,9 @@ class Problem:
         if self.removal.kinds and self.kind not in self.removal.kinds:
             name = type(self.removal).__name__
             raise RemovalError(f"{name} is meant for {', '.join(self.removal.kinds)}, these rows are {self.kind}")
-        self.inputs.refuse_non_finite()
+        self.inputs.refuse_non_finite(self._player_of)
+
+    def _player_of(self, row: int, element: int) -> str:
+        """Whose an element of a row is, for messages; "" where it is nobody's or nameless."""
+        owner = int(self.players.labels[0 if self.players.is_shared else row, element])
+        return "" if owner < 0 or self.players.kind != "column" else self.players.of(row)[owner]

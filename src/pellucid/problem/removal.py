@@ -6,6 +6,7 @@ makes an exact explanation look wrong. With everyone present the row comes back 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -64,9 +65,14 @@ class Constant(TensorRemoval):
     value: Any = 0.0
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
-        if isinstance(self.value, (int, float)):
-            return self
-        rows = flatten(self.value)
+        value = self.value
+        if isinstance(value, (np.ndarray, np.generic, Tensor)) and value.ndim == 0:
+            value = value.item()
+        if isinstance(value, (int, float)):
+            if not math.isfinite(value):
+                raise RemovalError(f"Constant({value}) cannot stand for what is absent", fix="give a finite number")
+            return replace(self, value=value)
+        rows = finite(flatten(value))
         if len(rows) != 1:
             raise RemovalError(f"Constant stands for one row, {len(rows)} were given", fix="use Marginal(rows)")
         return replace(self, value=rows)
@@ -74,7 +80,7 @@ class Constant(TensorRemoval):
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         flat = inputs.flat
         if isinstance(self.value, Tensor):
-            return _matching(self.value, flat)[None]
+            return matching(self.value, flat)[None]
         return torch.full((1, 1, flat.shape[1]), self.value, dtype=flat.dtype, device=flat.device)
 
 
@@ -89,14 +95,7 @@ class Marginal(TensorRemoval):
     given: int = 0
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
-        rows = flatten(self.rows)
-        if not len(rows):
-            raise RemovalError("the background has no rows")
-        if rows.is_floating_point() and not bool(torch.isfinite(rows).all()):
-            bad = torch.nonzero(~torch.isfinite(rows).all(1)).flatten()
-            raise RemovalError(
-                f"the background holds NaN or infinity in {len(bad)} rows", where=f"background row {int(bad[0])}"
-            )
+        rows = finite(flatten(self.rows))
         given = len(rows)
         if given > MOST_ROWS:
             kept = np.sort(np.random.default_rng([seed, given]).choice(given, MOST_ROWS, replace=False))
@@ -104,7 +103,7 @@ class Marginal(TensorRemoval):
         return replace(self, rows=rows, given=given)
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
-        return _matching(self.rows, inputs.flat)[None]
+        return matching(self.rows, inputs.flat)[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +118,20 @@ class Replace(OpaqueRemoval):
         return [self.mask if gone else part for part, gone in zip(row, absent, strict=True)]
 
 
-def _matching(rows: Tensor, flat: Tensor) -> Tensor:
+def finite(rows: Tensor) -> Tensor:
+    """Background rows ``[S, D]`` as they are. Raises :class:`RemovalError` where there are none, or NaN in them."""
+    if not len(rows):
+        raise RemovalError("the background has no rows")
+    if rows.is_floating_point() and not bool(torch.isfinite(rows).all()):
+        bad = torch.nonzero(~torch.isfinite(rows).all(1)).flatten()
+        raise RemovalError(
+            f"the background holds NaN or infinity in {len(bad)} rows", where=f"background row {int(bad[0])}"
+        )
+    return rows
+
+
+def matching(rows: Tensor, flat: Tensor) -> Tensor:
+    """Background rows in the type and on the device of the explained ones. Raises where their widths differ."""
     if rows.shape[1] != flat.shape[1]:
         raise RemovalError(
             f"the background has {rows.shape[1]} elements a row, the inputs have {flat.shape[1]}",

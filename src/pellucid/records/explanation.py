@@ -139,6 +139,10 @@ class Explanation:
             outputs=tuple(self.outputs[i] for i in index),
             rows=rows,
             ids=tuple(self.ids[i] for i in index) if self.ids else (),
+            notes={
+                name: [note[i] for i in index] if isinstance(note, list) and len(note) == len(self) else note
+                for name, note in self.notes.items()
+            },
         )
 
     def top(self, k: int = 5, row: int = 0, output: int = 0) -> list[tuple[str, float, float]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,15 @@ class Players:
     layout: tuple[int, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        labels = np.atleast_2d(np.asarray(self.labels, dtype=np.int64)).copy()
+        labels = np.maximum(np.atleast_2d(np.asarray(self.labels, dtype=np.int64)), -1)
         labels.setflags(write=False)
         object.__setattr__(self, "labels", labels)
         if len(self.names) != len(labels):
             raise InputError(f"{len(labels)} label maps but {len(self.names)} lists of player names")
+        self._refuse_misfits(labels.shape[1])
         for row, names in enumerate(self.names):
+            if not names:
+                raise InputError("there are no players", where=f"row {row}", fix="give at least one element to someone")
             held = np.unique(labels[row][labels[row] >= 0])
             if not np.array_equal(held, np.arange(len(names))):
                 missing = sorted(set(range(len(names))) - set(held.tolist()))[:5]
@@ -51,6 +55,12 @@ class Players:
                     where=f"row {row}",
                     fix="label the elements 0 … n−1, and −1 for nobody's",
                 )
+
+    def _refuse_misfits(self, width: int) -> None:
+        if self.types and len(self.types) != self.most:
+            raise InputError(f"{len(self.types)} types were given for {self.most} players")
+        if self.layout and prod(self.layout) != width:
+            raise InputError(f"a layout of {self.layout} does not hold {width} elements")
 
     @classmethod
     def shared(cls, labels: np.ndarray, names: Sequence[str], **fields: Any) -> Players:

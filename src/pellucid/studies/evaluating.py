@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..catalog import everything, find
 from ..doors.foreign import as_explanation
@@ -114,8 +115,8 @@ def problem_of(
 def removal_of(explanation: Explanation) -> Removal:
     """The removal that a record was made with."""
     if explanation.background is not None:
-        rows = explanation.background
-        return Constant(rows.copy()) if len(rows) == 1 else Marginal(rows.copy())
+        rows = torch.from_numpy(explanation.background.copy())  # a tensor: these rows are encoded already
+        return Constant(rows) if len(rows) == 1 else Marginal(rows)
     settings = dict(explanation.removal)
     name = settings.pop("name", "")
     if name not in OWN_ROWS:
