@@ -14,6 +14,9 @@ from ..engine.session import Session
 from ..records.settings import Range
 from .method import Method
 
+GROUPS = 4
+"""Runs of sizes whose residuals are pooled to tell the standard errors."""
+
 
 @dataclass(frozen=True)
 class KernelShapley(Method):
@@ -42,14 +45,18 @@ class KernelShapley(Method):
         pairs = min((self.samples or budget) - 2, 2**n - 2, budget - 2) // 2
         design = session.design(_design, n, pairs)
         fitted = np.zeros((session.questions, n))
-        crossed = np.zeros((session.questions, n))
-        squares = np.zeros(session.questions)
+        crossed = np.zeros((len(design.groups), session.questions, n))
+        squares = np.zeros((len(design.groups), session.questions))
         for part, v in session.sweep(design.coalitions, multiple=2):
             odd = (v[:, 0::2] - v[:, 1::2]) / 2
-            half = slice(part.start // 2, part.stop // 2)
-            fitted += odd @ design.solve[half]
-            crossed += odd @ design.signs[half] / 2
-            squares += np.square(odd).sum(1)
+            first = part.start // 2
+            fitted += odd @ design.solve[first : part.stop // 2]
+            for place, group in enumerate(design.groups):
+                own = slice(max(group.start, first), min(group.stop, part.stop // 2))
+                if own.start < own.stop:
+                    seen = odd[:, own.start - first : own.stop - first]
+                    crossed[place] += seen @ design.signs[own] / 2
+                    squares[place] += np.square(seen).sum(1)
         values = fitted + design.share * change[:, None]
         notes = {"pairs": pairs, "exact": design.exact}
         return Estimate(values, stderr=design.errors(values, crossed, squares), notes=notes)
@@ -70,20 +77,31 @@ class _Design:
     signs: np.ndarray
     solve: np.ndarray
     share: np.ndarray
+    groups: tuple[slice, ...]
     spread: np.ndarray
     gram: np.ndarray
     exact: bool
 
     def errors(self, values: np.ndarray, crossed: np.ndarray, squares: np.ndarray) -> np.ndarray:
-        """Standard errors from the residuals of the odd parts; NaN where no pair is left over to tell them."""
+        """Standard errors from the residuals of the odd parts; NaN where no pair is left over to tell them.
+
+        The variance of a regression estimator under sampling by size without replacement (Särndal, Swensson &
+        Wretman 1992, Model Assisted Survey Sampling, equation 6.6.3), the residuals' variance pooled over ``groups``
+        of sizes: Σ_g s²_g Σ_{S in g} (1 − f_S) solve²_S, f_S being the share of S's size that was drawn. A size that
+        was drawn whole adds nothing.
+        """
         pairs, n = self.signs.shape
         if self.exact:
             return np.zeros_like(values)
         left = pairs - (n - 1)
         if left <= 0:
             return np.full_like(values, np.nan)
-        residual = squares - 2 * (values * crossed).sum(1) + np.einsum("qi,ij,qj->q", values, self.gram, values)
-        return np.sqrt(np.maximum(residual, 0.0) / left)[:, None] * self.spread
+        variance = np.zeros_like(values)
+        for group, gram, spread, odd, square in zip(self.groups, self.gram, self.spread, crossed, squares, strict=True):
+            misfit = square - 2 * (values * odd).sum(1) + np.einsum("qi,ij,qj->q", values, gram, values)
+            mean = np.maximum(misfit, 0.0) / max(group.stop - group.start, 1) * pairs / left
+            variance += mean[:, None] * spread
+        return np.sqrt(variance)
 
 
 def _design(rng: np.random.Generator, n: int, pairs: int) -> _Design:
@@ -114,6 +132,7 @@ def _weights(first: np.ndarray) -> np.ndarray:
 
 def _solved(first: np.ndarray, weights: np.ndarray, exact: bool) -> _Design:
     """The fit's linear map: minimise Σ w (o − s·φ/2)² subject to Σ φ = v(N) − v(∅)."""
+    first, weights, missed, groups = _grouped(first, weights)
     signs = 2.0 * first - 1
     half, n = signs / 2, signs.shape[1]
     free = np.linalg.svd(np.ones((1, n)))[2][1:].T  # a basis of what sums to zero: φ = share · D + free · β
@@ -122,7 +141,35 @@ def _solved(first: np.ndarray, weights: np.ndarray, exact: bool) -> _Design:
     share = (1 - (half @ np.ones(n)) @ solve) / n
     coalitions = np.empty((2 * len(first), first.shape[1]), dtype=bool)
     coalitions[0::2], coalitions[1::2] = first, ~first
-    return _Design(coalitions, signs, solve, share, np.sqrt(np.square(solve).sum(0)), half.T @ half, exact)
+    spread = np.array([(missed[own, None] * np.square(solve[own])).sum(0) for own in groups]).reshape(-1, n)
+    grams = np.array([half[own].T @ half[own] for own in groups]).reshape(-1, n, n)
+    return _Design(coalitions, signs, solve, share, groups, spread, grams, exact)
+
+
+def _grouped(first: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, ...]]:
+    """Pairs in the order of their sizes, the share of each one's size that was not drawn, and the groups.
+
+    Groups are runs of sizes with about equally many pairs; sizes that were drawn whole belong to none.
+    """
+    n = first.shape[1]
+    smaller = np.minimum(first.sum(1), n - first.sum(1))
+    order = np.argsort(smaller, kind="stable")
+    first, weights, smaller = first[order], weights[order], smaller[order]
+    drawn = np.bincount(smaller, minlength=n // 2 + 1)
+    there = np.array([_pairs_of_size(n, k) for k in range(n // 2 + 1)])
+    missed = np.maximum(1 - drawn / there, 0.0)
+    ends = np.cumsum(drawn)
+    groups, start = [], None
+    size = max(int(drawn[missed > 0].sum()) // GROUPS, 1)
+    for k in range(1, n // 2 + 1):
+        if not missed[k] or not drawn[k]:
+            continue
+        start = ends[k - 1] if start is None else start
+        later = drawn[k + 1 :] * (missed[k + 1 :] > 0)
+        if (ends[k] - start >= size and len(groups) < GROUPS - 1) or not later.any() or not missed[k + 1]:
+            groups.append(slice(int(start), int(ends[k])))
+            start = None
+    return first, weights, missed[smaller], tuple(groups)
 
 
 def _all_halves(n: int) -> np.ndarray:
@@ -145,11 +192,16 @@ def _chains(rng: np.random.Generator, n: int, pairs: int) -> np.ndarray:
 def _by_leverage(rng: np.random.Generator, n: int, pairs: int) -> np.ndarray:
     """Equal mass per size (a size and its mirror count as one), drawn without replacement, ``Bool[pairs, n]``."""
     sizes = np.arange(1, n // 2 + 1)
-    capacity = np.array([min(comb(n, int(k)) // (2 if 2 * k == n else 1), 2**53) for k in sizes], dtype=np.float64)
+    capacity = np.array([_pairs_of_size(n, int(k)) for k in sizes])
     counts = _rounded(rng, _expected(pairs, np.where(2 * sizes == n, 1.0, 2.0), capacity))
     return np.array(
         [row for k, count in zip(sizes, counts, strict=True) for row in _balanced(rng, n, int(k), int(count))]
     )
+
+
+def _pairs_of_size(n: int, k: int) -> float:
+    """How many pairs there are of coalitions of k and n − k players, 2⁵³ at most."""
+    return float(min(comb(n, k) // (2 if 2 * k == n else 1), 2**53))
 
 
 def _expected(pairs: int, mass: np.ndarray, capacity: np.ndarray) -> np.ndarray:
