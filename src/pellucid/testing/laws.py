@@ -264,7 +264,7 @@ def trace_of(problem: Problem) -> dict[str, Any]:
     found: dict[str, Any] = {
         "inputs": {name: tensor.detach().numpy().tobytes() for name, tensor in problem.inputs.tensors.items()},
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": np.random.get_state()[1].tobytes(),
+        "numpy": np.random.get_state()[1].tobytes(),  # pyright: ignore[reportArgumentType]  a tuple, by default
         "filters": len(warnings.filters),
         "grad": torch.is_grad_enabled(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def _seeded(seed: int) -> torch.Generator:
 def _network(*widths: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Sequential:
     """A small tanh network with weights of its own seed."""
     generator, layers = _seeded(seed), []
-    for i, o in zip(widths[:-1], widths[1:], strict=True):
+    for i, o in pairwise(widths):
         layer = nn.Linear(i, o, dtype=dtype)
         with torch.no_grad():
             layer.weight.copy_(torch.randn(o, i, generator=generator, dtype=dtype) / i**0.5)
@@ -134,7 +135,7 @@ def unused_column(count: int = 5) -> Problem:
     """A network that never looks at its third column."""
     net = _network(4, 6, 2, seed=19)
     with torch.no_grad():
-        net[0].weight[:, 2] = 0.0
+        net.get_parameter("0.weight")[:, 2] = 0.0
     return as_problem(net, _rows(count, 4, 20), background=_rows(6, 4, 21))
 
 
