@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..problem.inputs import Inputs
 from ..problem.model import Countable, Model
-from ..records.errors import Cancelled, ModelError, PellucidError, shorten
+from ..records.errors import Cancelled, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row
 
@@ -83,6 +83,32 @@ class Caller:
     def outputs(self, flat: Tensor, rows: Tensor) -> Tensor:
         """The outputs ``[b, K]`` of flat rows that derive from the inputs' ``rows`` (``Int[b]``)."""
         return self._called(len(flat), self.inputs.fold(flat, rows))
+
+    def slopes(
+        self, flat: Tensor, rows: Tensor, totals: Callable[[Tensor], Sequence[Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The outputs of flat rows, and the gradients ``[b, D]`` of scalars of them with respect to the rows.
+
+        ``totals`` makes the scalars from the outputs; sums over rows, since no row's output depends on another row.
+        Raises :class:`NotApplicable` where the outputs carry no gradient.
+        """
+        leaf = flat.detach().requires_grad_()
+        with torch.enable_grad():
+            found = self.outputs(leaf.clone(), rows)
+            if found.grad_fn is None:
+                raise NotApplicable(
+                    "the model's output has no gradient",
+                    why="it was computed under torch.no_grad, detached, or rounded",
+                    fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
+                )
+            asked = totals(found)
+        last = len(asked) - 1
+        grads = [
+            torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=place < last)[0]
+            for place, total in enumerate(asked)
+        ]
+        self.tally.gradients += len(flat) * len(asked)
+        return found.detach(), [torch.zeros_like(leaf) if grad is None else grad for grad in grads]
 
     def opaque(self, rows: list[Any]) -> Tensor:
         """The outputs of the opaque rows of a black box."""
@@ -233,8 +259,11 @@ class Caller:
         fixed = self.model.fixed_batch or self.learned.fixed
         if fixed or self.inputs.opaque is not None or not isinstance(self.model, Countable):
             return fixed or OPAQUE_BATCH
+        row, index = self.inputs.flat[:1].clone(), torch.zeros(1, dtype=torch.long)
         try:
-            return count_row(lambda: self._row([0])).batch()
+            return count_row(
+                lambda: self.outputs(row, index)
+            ).batch()  # the model alone: taking the row is no work of its
         except ModelError:  # it just answered this row, so it is the counting that it does not bear
             return OPAQUE_BATCH
 

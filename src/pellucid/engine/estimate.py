@@ -40,6 +40,7 @@ class Estimator(Protocol):
     kinds: ClassVar[tuple[str, ...]]
     promises: ClassVar[tuple[str, ...]]
     pooling: ClassVar[str]
+    at_rows: ClassVar[bool]
 
     def estimate(self, session: Any) -> Estimate: ...
 

@@ -58,14 +58,17 @@ class Session:
         key: str,
         seed: int,
         budget: Budget,
+        nobody: Tensor | None = None,
+        slopes: Tensor | None = None,
     ):
         self._problem, self._caller, self._budget = problem, caller, budget
         self.inputs, self.players = problem.inputs, problem.players
-        self._target, self._full = target, full
+        self._target, self._full, self._nobody, self._slopes = target, full, nobody, slopes
         self._rows = list(rows)
         self._key, self.seed = key, seed
         self.n = self.players.most
         self.kind, self.types = problem.kind, self.players.types
+        self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.evaluations = 0.0
         self.gradient_steps = 0.0
         if not self.opaque:
@@ -109,29 +112,32 @@ class Session:
         """v(nobody), ``Float64[Q]``."""
         self.evaluations += 1
         nobody = np.zeros((1, self.n), dtype=bool)
-        if not self.opaque and len(self.references) == 1 and bool((self._labels >= 0).all()) and not self._carries:
+        if not self.opaque and len(self.references) == 1 and self._all_owned and not self._carries:
             return self._empty_shared()
         return self._values(nobody, np.arange(self.questions))[:, 0]
 
     def _empty_shared(self) -> np.ndarray:
         """With nobody present all rows are the same reference rows: ask once, select per row."""
         with torch.no_grad():
-            draws = self.references[0]
-            index = torch.zeros(len(draws), dtype=torch.long)
-            answers: dict[int, Tensor] = {}
-
-            def work(part: slice) -> None:
-                answers[part.start] = self._caller.outputs(draws[part].clone(), index[part])
-
-            self._each_block((len(draws),), work)
-            found = torch.cat([answers[start] for start in sorted(answers)])
+            found = self._reference_outputs() if self._nobody is None else self._nobody
             total = torch.zeros((len(self), self._target.count), dtype=torch.float64)
             for draw in found:
-                picked = self._target.select(draw.expand(len(self), -1), torch.arange(len(self)))
-                total += picked.double().cpu()
+                total += self._select(draw.expand(len(self), -1), torch.arange(len(self))).double().cpu()
         means = (total / len(found)).numpy().reshape(-1)
         self._refuse_nan(means, np.arange(self.questions), lambda _: np.ones(self.n, dtype=bool))
         return means
+
+    def _reference_outputs(self) -> Tensor:
+        """The outputs ``[S, K]`` of the shared reference rows; a single one was asked together with the rows."""
+        draws = self.references[0]
+        index = torch.zeros(len(draws), dtype=torch.long)
+        answers: dict[int, Tensor] = {}
+
+        def work(part: slice) -> None:
+            answers[part.start] = self._caller.outputs(draws[part].clone(), index[part])
+
+        self._each_block((len(draws),), work)
+        return torch.cat([answers[start] for start in sorted(answers)])
 
     @cached_property
     def references(self) -> Tensor:
@@ -145,6 +151,27 @@ class Session:
     def start(self) -> Tensor:
         """Where a path begins, ``[R, D]``: the references' mean, the mode for categories."""
         return path_start(self.references, self._labels[0], self.types)
+
+    @cached_property
+    def start_values(self) -> np.ndarray:
+        """The target at :attr:`start`, ``Float64[Q]``: of a single reference row it is v(nobody)."""
+        if self.references.shape[:2] == (1, 1) and self._all_owned and not self._carries:
+            return self.empty
+        everyone = np.arange(self.questions)
+        return self.outputs(self.start.expand(len(self), -1)[self.item(everyone)], everyone)
+
+    @cached_property
+    def slopes(self) -> np.ndarray:
+        """∂target/∂x at the rows themselves, ``Float64[Q, D]``.
+
+        A method that says ``at_rows = True`` gets them from the very pass that bound the target.
+        Raises what :meth:`gradients` raises.
+        """
+        if self._slopes is None:
+            return self.gradients(lambda questions, _: self.x[self.item(questions)], 1, np.ones(1))
+        self.gradient_steps += 1
+        self._refuse_nan_slope(self._slopes, torch.arange(self.questions))
+        return self._slopes.double().cpu().numpy()
 
     @property
     def draws(self) -> int:
@@ -207,6 +234,13 @@ class Session:
                 coalitions = np.broadcast_to(coalitions, (len(questions), *coalitions.shape))
             return self._gather(coalitions, questions)
 
+    def table(self, build: Callable[..., np.ndarray], *args: Any) -> tuple[np.ndarray, np.ndarray]:
+        """A shared design ``Bool[b, n]`` and the values ``Float64[Q, b]`` of its coalitions, asked once per session."""
+        design = self.design(build, *args)
+        if id(design) not in self._tables:
+            self._tables[id(design)] = (design, self.values(design))
+        return self._tables[id(design)]
+
     def sweep(self, coalitions: np.ndarray, multiple: int = 1) -> Iterator[tuple[slice, np.ndarray]]:
         """``values`` of a shared design part by part, so that a method can fold what it needs and keep nothing.
 
@@ -251,7 +285,7 @@ class Session:
             asked = chosen[g].repeat_interleave(c.stop - c.start)
             steps = torch.arange(c.start, c.stop).repeat(g.stop - g.start)
             grads = self._gradient(points(asked, steps), asked).double()
-            out[g] += torch.einsum("gcd,c->gd", grads.reshape(g.stop - g.start, -1, grads.shape[1]), factors[c])
+            out[g] += factors[c] @ grads.reshape(g.stop - g.start, -1, grads.shape[1])
 
         self._each_block((len(chosen), count), work)
         return out.cpu().numpy()
@@ -270,13 +304,13 @@ class Session:
     def at(self, flat: Tensor) -> Session:
         """The same questions (target, players, noise) about other rows ``[N, D]``."""
         other = copy(self)
-        for name in ("full", "empty", "references", "start"):
-            other.__dict__.pop(name, None)
+        other._forget()
         inputs = copy(self.inputs)
         folded = self.inputs.fold(flat.to(self.x), slice(None))
         object.__setattr__(inputs, "tensors", {**self.inputs.tensors, **folded})
         inputs.__dict__.pop("flat", None)
         inputs.__dict__["ids"] = self.inputs.ids
+        other._tables = {}
         other.inputs, other.x, other._full = inputs, inputs.flat, None
         other._caller = copy(self._caller)
         other._caller.inputs = inputs
@@ -286,12 +320,14 @@ class Session:
         """The questions about some of the rows."""
         places = list(places)
         other = copy(self)
-        for name in ("full", "empty", "references", "start"):
-            other.__dict__.pop(name, None)
+        other._forget()
         other.inputs, other.players = self.inputs.take(places), self.players.take(places)
         other._target = self._target.take(places)
         other._full = self.full.reshape(len(self), -1)[places].reshape(-1)
         other._rows = [self._rows[place] for place in places]
+        kept = self._tables.items()
+        asked = [place * self._target.count + t for place in places for t in range(self._target.count)]
+        other._tables = {key: (design, values[asked]) for key, (design, values) in kept}
         other._caller = copy(self._caller)
         other._caller.inputs = other.inputs
         if not self.opaque:
@@ -306,11 +342,42 @@ class Session:
         other.seed, other._key = seed, key or self._key
         return other
 
+    def _forget(self) -> None:
+        """Drop what was worked out for other rows."""
+        for name in ("full", "empty", "references", "start", "start_values", "slopes"):
+            self.__dict__.pop(name, None)
+        self._nobody = self._slopes = None
+
     # How rows are made ---------------------------------------------------------------------
 
     @property
     def _carries(self) -> bool:
         return len(self.inputs.elements) < len(self.inputs.tensors)
+
+    @cached_property
+    def _all_owned(self) -> bool:
+        """Whether every element belongs to some player."""
+        return bool((self._labels >= 0).all())
+
+    @cached_property
+    def _column(self) -> int | None:
+        """The output that all questions are about, where it is one; it is then a slice, nothing is gathered."""
+        target = self._target
+        if target.function is not None or target.against is not None or target.count > 1:
+            return None
+        return int(target.columns[0, 0]) if bool((target.columns == target.columns[0, 0]).all()) else None
+
+    def _select(self, found: Tensor, items: Tensor) -> Tensor:
+        """The asked numbers ``[b, T]`` among the outputs of rows about ``items``."""
+        if self._column is None:
+            return self._target.select(found, items)
+        return found[:, self._column : self._column + 1]
+
+    def _items_of(self, items: Tensor, times: int) -> Tensor:
+        """Each item so many times over; where nothing asks whose a row is, no index is made."""
+        if self._column is not None and not self._carries:
+            return items
+        return items.repeat_interleave(times)
 
     def _each_block(self, sizes: tuple[int, ...], work: Callable[..., None]) -> None:
         """``work(slice, …)`` for near-equal blocks of at most one batch; smaller ones once memory has run out.
@@ -356,8 +423,8 @@ class Session:
             drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
             rows = torch.where(present[:, :, None], self.x[items[g]][:, None, None], drawn[:, None])
             shape = rows.shape[:3]
-            index = items[g].repeat_interleave(shape[1] * shape[2])
-            picked = self._target.select(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
+            index = self._items_of(items[g], shape[1] * shape[2])
+            picked = self._select(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
             picked = picked.double().cpu().reshape(*shape, -1)
             self._refuse_nan_block(picked, items[g], coalitions[c])
             out[g, :, c] += picked.sum(2).transpose(1, 2)
@@ -404,10 +471,13 @@ class Session:
         """The target of one batch of rows, each about its own question, ``Float64[b]``."""
         items = self.item(questions)
         found = self._caller.opaque(rows) if self.opaque else self._caller.outputs(rows, items)
-        picked = self._target.select(found, items)
-        return (
-            picked.gather(1, (questions % self._target.count)[:, None].to(picked.device))[:, 0].double().cpu().numpy()
-        )
+        return self._of_questions(self._select(found, items), questions).double().cpu().numpy()
+
+    def _of_questions(self, picked: Tensor, questions: Tensor) -> Tensor:
+        """Each question's own of the T targets of its row: ``[b, T] → [b]``."""
+        if self._target.count == 1:
+            return picked[:, 0]
+        return picked.gather(1, (questions % self._target.count)[:, None].to(picked.device))[:, 0]
 
     def _outputs_of(self, points: Tensor, questions: Tensor) -> np.ndarray:
         out = np.zeros(len(points))
@@ -433,32 +503,27 @@ class Session:
 
     def _gradient(self, points: Tensor, questions: Tensor) -> Tensor:
         """∂target/∂x at each of a batch of points, ``[b, D]``."""
-        leaf = points.detach().requires_grad_()
         items = self.item(questions)
-        with torch.enable_grad():
-            found = self._caller.outputs(leaf.clone(), items)
-            if found.grad_fn is None:
-                raise NotApplicable(
-                    "the model's output has no gradient",
-                    why="it was computed under torch.no_grad, detached, or rounded",
-                    fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
-                )
-            picked = self._target.select(found, items)
-            total = picked.gather(1, (questions % self._target.count)[:, None].to(picked.device)).sum()
-        self._caller.tally.gradients += len(points)
-        (grad,) = torch.autograd.grad(total, leaf, allow_unused=True)
-        if grad is None:
-            return torch.zeros_like(leaf)
-        if not bool(torch.isfinite(grad.sum())):
-            bad = torch.nonzero(~torch.isfinite(grad).all(1)).flatten()
-            if len(bad):
-                raise NotFiniteError("the gradient is NaN or infinite", where=self._row_name(int(items[bad[0]])))
+
+        def total(found: Tensor) -> list[Tensor]:
+            return [self._of_questions(self._select(found, items), questions).sum()]
+
+        grad = self._caller.slopes(points, items, total)[1][0]
+        self._refuse_nan_slope(grad, questions)
         return grad
 
     # What is not a number ------------------------------------------------------------------
 
     def _row_name(self, item: int) -> str:
         return f"row {self._rows[item]}"
+
+    def _refuse_nan_slope(self, grads: Tensor, questions: Tensor) -> None:
+        if bool(torch.isfinite(grads.sum())):
+            return
+        bad = torch.nonzero(~torch.isfinite(grads).all(1)).flatten()
+        if len(bad):
+            where = self._row_name(int(self.item(questions[bad[0]])))
+            raise NotFiniteError("the gradient is NaN or infinite", where=where)
 
     def _refuse_nan_block(self, picked: Tensor, items: Tensor, coalitions: Tensor) -> None:
         if bool(torch.isfinite(picked.sum())):

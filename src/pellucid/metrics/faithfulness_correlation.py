@@ -35,14 +35,15 @@ class FaithfulnessCorrelation(Metric):
         n = case.session.n
         if n < 3:
             raise NotApplicable("it needs at least three players")
-        removed = case.session.design(_subsets, n, self.subsets)
-        lost = case.session.full[:, None] - case.session.values(~removed)
-        return Judged(pearson(case.values @ removed.T.astype(np.float64), lost))
+        present, values = case.session.table(_subsets, n, self.subsets)
+        removed = ~present.T
+        return Judged(pearson(case.values @ removed.astype(np.float64), case.session.full[:, None] - values))
 
     def cost(self, players: int) -> float:
         return float(self.subsets)
 
 
 def _subsets(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
+    """Who stays: everyone but a random set of 1 to n/2 players, ``Bool[count, n]``."""
     sizes = rng.integers(1, max(n // 2, 1) + 1, size=count)
-    return rng.random((count, n)).argsort(1).argsort(1) < sizes[:, None]
+    return rng.random((count, n)).argsort(1).argsort(1) >= sizes[:, None]

@@ -27,9 +27,9 @@ from .metric import Case, Explainer, Judged, Metric
 
 DRAWS = 10
 """Random attributions drawn for each control figure."""
-AGAIN_ROWS = 16
+AGAIN_ROWS = 8
 """Metrics that explain again do so for the first so many rows of a part (in the order of their ids)."""
-CONTROL_ROWS = 16
+CONTROL_ROWS = 8
 """Controls are judged on the first so many rows (in the order of their ids), to stay cheap."""
 UNSTABLE = 0.7
 

@@ -27,7 +27,7 @@ class MaxSensitivity(Metric):
     """
 
     radius: Annotated[float, Range(1e-9, 10.0), "largest move of an element, in its own spread"] = 0.05
-    moves: Annotated[int, Range(1, 1000), "moved copies of each row"] = 8
+    moves: Annotated[int, Range(1, 1000), "moved copies of each row"] = 4
 
     name: ClassVar[str] = "max_sensitivity"
     title: ClassVar[str] = "Max-sensitivity"

@@ -35,8 +35,8 @@ from .work import Unit, Workshop, can_fork
 
 BLOCK = 64
 """Items per unit of work; a failing unit is halved to the guilty item."""
-EVALUATIONS = 1024
-"""Evaluations per explained number where no budget says otherwise."""
+EVALUATIONS = {"image": 512}
+"""Evaluations per explained number where no budget says otherwise; 1,024 for what is not listed."""
 DISAGREE = 0.5
 
 
@@ -161,7 +161,9 @@ def _failures(entries: Sequence[Any], covered: set[int]) -> list[Failure]:
 
 def _explain_unit(plan: Plan, method: Method, rows: tuple[int, ...]) -> Unit:
     problem = plan.problem.take(rows)
-    budget = replace(plan.budget, seconds=None, evaluations=plan.budget.evaluations or EVALUATIONS)
+    budget = replace(
+        plan.budget, seconds=None, evaluations=plan.budget.evaluations or EVALUATIONS.get(problem.kind, 1024)
+    )
 
     def job() -> bytes:
         explanation = method.explain(problem, seed=plan.seed, budget=_room(method, problem, budget))

@@ -43,13 +43,13 @@ class Trained:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     truth: Callable[[Any, Any], np.ndarray] | None = None
 
-    def audited(self, folder: Path, root: Path, seed: int, language: str, listener: Listener) -> Study:
+    def audited(self, folder: Path, command: str, seed: int, language: str, listener: Listener) -> Study:
         """Load the network from its files and audit it, as a user would."""
         loading: dict[str, Any] = {} if self.weights is None else {"weights": self.weights, "arguments": self.arguments}
         model = load(self.path, encoding=self.encoding, name=self.name, **loading)
         return audit(
             model, self.data, out=folder, seed=seed, name=self.name, language=language, truth=self.truth,
-            command=f"pellucid demo --out {root} --seed {seed}", listener=listener,
+            command=command, listener=listener,
         )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def demo(
     label: str | None = None,
     seed: int = 0,
     language: str = "en",
+    command: str = "",
     listener: Listener | None = None,
 ) -> list[Study]:
     """Train, save and audit: three networks on data at hand, or one small network on a table of one's own.
@@ -73,7 +74,7 @@ def demo(
     for make in makers:
         trained = make(root, seed, listener)
         folder = root / trained.name.replace(" ", "_")
-        studies.append(trained.audited(folder, root, seed, language, listener))
+        studies.append(trained.audited(folder, command, seed, language, listener))
     write_report(studies, root / "report.html", language)
     return studies
 

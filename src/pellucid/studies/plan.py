@@ -67,7 +67,7 @@ class Plan:
 
 def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     """Settle the question. Raises :class:`InputError` where there is nothing to explain or names do not fit."""
-    named = _named(_opened(model, encoding), data)
+    model = named(_opened(model, encoding), data)
     test, seed = data.test, choices.seed
     if not len(test):
         raise InputError("there are no test rows to explain", fix="give the data a test split")
@@ -75,14 +75,14 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     explained = test.take(drawn)
     removal, background = choices.removal, choices.background
     if background is None and removal is None:
-        removal, background = _default_removal(data, seed)
+        removal, background = default_removal(data, seed)
     absent = {"background": background, "removal": removal, "players": choices.players}
-    problem = as_problem(named, explained.features, target=choices.target, fine=False, seed=seed, **absent)
+    problem = as_problem(model, explained.features, target=choices.target, fine=False, seed=seed, **absent)
     methods = chosen_methods(choices.methods, problem)
     truth = None if choices.truth is None else _truth(choices.truth, problem, explained, background)
     metrics = tuple(chosen_metrics(choices.metrics, agreement=len(methods) > 1, truth=truth is not None))
     budget = Budget.of(choices.budget)
-    plan = Plan(named, data, explained, problem, methods, metrics, seed, budget, truth, {})
+    plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, {})
     return Plan(**{**vars(plan), "question": _as_data(plan, str(choices.target))})
 
 
@@ -112,22 +112,22 @@ def _opened(model: Any, encoding: Any) -> Model:
     return wrap(model, encoding=encoding)
 
 
-def _named(model: Model, data: Dataset) -> Model:
+def named(model: Model, data: Dataset) -> Model:
     """The model with the data's class names where it has none of its own (the caller's object is not changed)."""
     if model.labels is not None or data.task != "classification":
         return model
-    named = copy.copy(model)
+    copied = copy.copy(model)
     few = answers(as_problem(model, data.test.take(range(1)).features))
     if few.shape[1] == len(data.classes):
-        named.labels = tuple(data.classes)
+        copied.labels = tuple(data.classes)
     elif few.shape[1] == 1 and len(data.classes) == 2:
-        named.labels = (data.classes[1],)
+        copied.labels = (data.classes[1],)
     else:
         raise InputError(f"the model has {few.shape[1]} outputs, the label {len(data.classes)} classes")
-    return named
+    return copied
 
 
-def _default_removal(data: Dataset, seed: int) -> tuple[Any, Any]:
+def default_removal(data: Dataset, seed: int) -> tuple[Any, Any]:
     """(removal, background): training rows for a table, a blur for images."""
     if data.is_table:
         train = data.train
