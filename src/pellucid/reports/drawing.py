@@ -1,0 +1,40 @@
+"""How records draw themselves: the functions behind ``plot``, ``text`` and ``_repr_html_``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pellucid.records.drawing import register
+from pellucid.records.explanation import Explanation
+from pellucid.records.study import Study
+
+
+@register("plot", Explanation)
+def plot_explanation(explanation: Explanation, row: int = 0, **options: Any) -> Any:
+    """A row's figure: the heat map of a picture, bars for everything else."""
+    from . import figures
+
+    if figures.is_image(explanation):
+        return figures.image_overlay(explanation, row, **options)
+    return figures.contributions(explanation, row, **options)
+
+
+@register("text", Explanation)
+def text_explanation(explanation: Explanation, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import narrative
+
+    return narrative.text(explanation, row, language, audience)
+
+
+@register("html", Explanation)
+def html_explanation(explanation: Explanation) -> str:
+    from . import html
+
+    return html.snippet(explanation)
+
+
+@register("html", Study)
+def html_study(study: Study) -> str:
+    from . import html
+
+    return html.card(study)

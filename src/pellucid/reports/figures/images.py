@@ -1,0 +1,158 @@
+"""Figures of image explanations: the image beside its heat map, and the mean heat map over rows.
+
+Pixels travel as small PNG data URIs that are written here with the standard library alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pellucid.records.errors import InputError, NotApplicable
+from pellucid.records.explanation import Explanation
+
+from ..words import Words, fitted
+from .theme import DIVERGING, table, themed
+
+if TYPE_CHECKING:
+    import altair as alt
+
+SIDE, FINEST = 190, 224  # a panel in the figure; the most pixels kept of an image's side
+
+
+def is_image(explanation: Explanation) -> bool:
+    """Whether the players of this explanation lie on a picture."""
+    return explanation.players.kind in ("pixel", "patch", "region") and len(explanation.players.layout) in (2, 3)
+
+
+def heat_map(explanation: Explanation, row: int = 0, output: int = 0) -> np.ndarray:
+    """``Float64[H, W]``: at each pixel the contributions of all players that lie there, each counted once."""
+    if not is_image(explanation):
+        raise NotApplicable("the players of this explanation do not lie on a picture", fix="use contributions()")
+    if not -len(explanation) <= row < len(explanation):
+        raise InputError(f"row {row} of an explanation of {len(explanation)} rows")
+    row %= len(explanation)
+    labels = _channels_first(explanation.players.map_of(row))
+    count = len(explanation.players.of(row))
+    values = _channels_first(explanation.players.spread(explanation.attributions[row, :count, output], row))
+    first = np.ones(labels.shape, dtype=bool)  # a patch owns its pixel in every channel, but counts once
+    for channel in range(1, len(labels)):
+        first[channel] = (labels[:channel] != labels[channel]).all(axis=0)
+    known = np.isfinite(values) & first
+    return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
+
+
+def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
+    """The image and, beside it, its contributions on a symmetrical scale (orange raises the output, blue lowers it).
+
+    Images are ``explanation.rows``: ``[N, H, W]``, ``[N, C, H, W]`` or ``[N, H, W, C]``; without them
+    the heat map stands alone.
+    """
+    import altair as alt
+
+    words = Words(language)
+    heat = heat_map(explanation, row, output)
+    panels: list[Any] = [_heat_panel(heat, words("panel_heat"))]
+    if isinstance(explanation.rows, np.ndarray) and explanation.rows.ndim in (3, 4):
+        panels.insert(0, _panel(_picture(explanation.rows[row])).properties(title=words("panel_image")))
+    name = fitted(explanation.outputs[row][output], 30)
+    return themed(alt.hconcat(*panels, spacing=14), words("alt_image", output=name), "shrink")
+
+
+def importance_map(explanation: Explanation, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
+    """The mean size of the contributions at each pixel over all rows."""
+    import altair as alt
+
+    words = Words(language)
+    mean = np.mean(
+        [np.nan_to_num(np.abs(heat_map(explanation, row, output))) for row in range(len(explanation))], axis=0
+    )
+    return themed(
+        alt.hconcat(_heat_panel(mean, words("panel_mean"), one_sided=True)), words("alt_image_mean"), "shrink"
+    )
+
+
+def _heat_panel(heat: np.ndarray, title: str, one_sided: bool = False) -> Any:
+    """A heat map with its legend; the scale is symmetrical around zero, and one-sided for sizes."""
+    import altair as alt
+
+    largest = float(np.nanmax(np.abs(heat), initial=0.0)) or 1.0
+    stops = np.linspace(0, 1, 3) if one_sided else np.linspace(-1, 1, 5)
+    colours = DIVERGING[2:] if one_sided else DIVERGING
+    ends = [0.0, largest] if one_sided else [-largest, 0.0, largest]
+    scale = alt.Scale(domain=[float(stop * largest) for stop in stops], range=list(colours))
+    bar = alt.Legend(
+        orient="right", title=None, gradientLength=SIDE - 20, values=ends, format=".2~g", gradientThickness=10
+    )
+    legend = (  # drawn unseen: it only carries the colour scale
+        alt.Chart(table([{"v": end} for end in ends]))
+        .mark_point(opacity=0)
+        .encode(x=alt.value(0), y=alt.value(0), color=alt.Color("v:Q", scale=scale, legend=bar))
+    )
+    return alt.layer(_panel(_coloured(heat / largest, stops, colours)), legend).properties(title=title)
+
+
+def _panel(pixels: np.ndarray) -> alt.Chart:
+    """One picture at a fixed size, its shorter side in proportion."""
+    import altair as alt
+
+    height, width = pixels.shape[:2]
+    tall, wide = (round(SIDE * side / max(height, width)) for side in (height, width))
+    chart = alt.Chart(table([{"url": png(_enlarged(pixels))}])).mark_image(width=wide, height=tall)
+    return chart.encode(url="url:N", x=alt.value(wide / 2), y=alt.value(tall / 2)).properties(width=wide, height=tall)
+
+
+def _channels_first(array: np.ndarray) -> np.ndarray:
+    """``[H, W]``, ``[C, H, W]`` or ``[H, W, C]`` as ``[C, H, W]``; at most four channels tell the last two apart."""
+    if array.ndim == 2:
+        return array[None]
+    return np.moveaxis(array, -1, 0) if array.shape[0] > 4 and array.shape[-1] <= 4 else array
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    """A row of the data as ``uint8[H, W, 3]``; anything but 0…1 or 0…255 is stretched between its own ends."""
+    channels = np.nan_to_num(_channels_first(np.asarray(image)).astype(np.float64))
+    low, high = float(channels.min(initial=0.0)), float(channels.max(initial=0.0))
+    if image.dtype == np.uint8:
+        low, high = 0.0, 255.0
+    elif low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    scaled = np.clip((channels - low) / ((high - low) or 1.0), 0, 1) * 255
+    scaled = scaled[:3] if len(scaled) >= 3 else np.repeat(scaled[:1], 3, axis=0)
+    return np.moveaxis(scaled, 0, -1).astype(np.uint8)
+
+
+def _coloured(heat: np.ndarray, stops: np.ndarray, colours: tuple[str, ...]) -> np.ndarray:
+    """``heat`` (−1…1) as ``uint8[H, W, 3]``; what nobody owns is grey."""
+    rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours])
+    known = np.nan_to_num(heat)
+    painted = np.stack([np.interp(known, stops, rgb[:, channel]) for channel in range(3)], axis=-1)
+    painted[~np.isfinite(heat)] = 200
+    return painted.astype(np.uint8)
+
+
+def _enlarged(pixels: np.ndarray) -> np.ndarray:
+    """Small pictures enlarged pixel by pixel (so that no viewer blurs them), large ones thinned out."""
+    largest = max(pixels.shape[:2])
+    if largest > FINEST:
+        step = -(-largest // FINEST)
+        return pixels[::step, ::step]
+    times = max(1, -(-SIDE // largest))
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def png(pixels: np.ndarray) -> str:
+    """``uint8[H, W, 3]`` as a PNG data URI (PNG specification, colour type 2, filter 0)."""
+    height, width, _ = pixels.shape
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()

@@ -1,0 +1,214 @@
+"""One row's explanation in plain sentences, in two languages and for three kinds of reader.
+
+The sentences are templates, filled from the record and from nothing else, so the same record
+always gives the same text. A number whose check failed (completeness gap, standard error) is never given
+without saying so. Names and cells come from data: they are quoted, cut at 60 characters, never interpreted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pellucid.records.errors import InputError
+from pellucid.records.explanation import Explanation
+from pellucid.records.messages import LANGUAGES, RANK
+from pellucid.records.schema import Schema
+
+from .figures.images import heat_map, is_image
+from .words import Words, cells, cut, number, percent, quoted
+
+AUDIENCES = ("expert", "professional", "person")
+LARGEST_GAP = 0.05  # beyond this the single amounts are not to be relied on
+FOR, AGAINST, CAUTIONS = 4, 2, 2
+Z = 1.96
+_PLACES = ("upper_left", "upper", "upper_right", "left", "middle", "right", "lower_left", "lower", "lower_right")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One player's part: its name as it is printed, its cell, its contribution and standard error (or NaN)."""
+
+    name: str
+    cell: str | None
+    value: float
+    error: float
+
+    @property
+    def unclear(self) -> bool:
+        """Whether the contribution cannot be told from zero."""
+        return np.isfinite(self.error) and abs(self.value) <= Z * self.error
+
+
+def text(
+    explanation: Explanation,
+    row: int = 0,
+    language: str = "en",
+    audience: str = "expert",
+    *,
+    output: int = 0,
+    schema: Schema | None = None,
+) -> str:
+    """What was decided, the reasons for and against, how sure that is, and what it does not mean.
+
+    ``audience`` is "expert", "professional" (a doctor, a loan officer) or "person" (whom it is about).
+    Raises :class:`InputError` for an unknown audience or language, or a row that is not there.
+    """
+    gap = "" if language == "zh" else " "
+    return gap.join(paragraphs(explanation, row, language, audience, output=output, schema=schema))
+
+
+def paragraphs(
+    explanation: Explanation,
+    row: int = 0,
+    language: str = "en",
+    audience: str = "expert",
+    *,
+    output: int = 0,
+    schema: Schema | None = None,
+) -> list[str]:
+    """The same as :func:`text`, in paragraphs: the decision, the reasons, how sure, what it does not mean."""
+    if audience not in AUDIENCES:
+        raise InputError(f"there is no audience {cut(audience)!r}", fix=f"choose among {', '.join(AUDIENCES)}")
+    if language not in LANGUAGES:
+        raise InputError(f"there is no language {cut(language)!r}", fix=f"choose among {', '.join(LANGUAGES)}")
+    if not -len(explanation) <= row < len(explanation):
+        raise InputError(f"row {row} of an explanation of {len(explanation)} rows")
+    row %= len(explanation)
+    words = Words(language)
+    decision = [words.told("machine")] if audience == "person" else []
+    decision.append(_decision(explanation, row, output, words, audience))
+    told, sure = [words.told("undefined")], []
+    if np.isfinite(explanation.full[row, output]) and np.isfinite(explanation.attributions[row, :, output]).any():
+        reasons = _reasons(explanation, row, output, words, schema)
+        told = _for_and_against(reasons, words, audience)
+        sure = _sureness(explanation, row, output, reasons, words, audience)
+    sure += _cautions(explanation, words)
+    gap = "" if language == "zh" else " "
+    parts = (decision, told, sure, [words.told(f"meaning_{audience}")])
+    return [gap.join(part) for part in parts if part]
+
+
+def _decision(explanation: Explanation, row: int, output: int, words: Words, audience: str) -> str:
+    base, full = float(explanation.base[row, output]), float(explanation.full[row, output])
+    return words.told(
+        f"decision_{audience}",
+        method=words.method(explanation.method),
+        output=quoted(explanation.outputs[row][output]),
+        base=number(base),
+        full=number(full),
+        change=number(full - base, signed=True),
+    )
+
+
+def _reasons(explanation: Explanation, row: int, output: int, words: Words, schema: Schema | None) -> list[Reason]:
+    """All players of the row by the size of their contribution; of a picture's many pixels, its nine parts."""
+    if is_image(explanation) and explanation.players.most > 9 and explanation.pooling == "sum":
+        heat = np.nan_to_num(heat_map(explanation, row, output))
+        if min(heat.shape) >= 3:
+            return _parts(heat, words)
+    own = cells(explanation, row, schema)
+    found = explanation.top(explanation.players.most, row, output)
+    return [
+        Reason(quoted(name), _cell(explanation, row, name, own, words), value, error) for name, value, error in found
+    ]
+
+
+def _cell(explanation: Explanation, row: int, name: str, own: dict[str, str], words: Words) -> str | None:
+    """A player's cell as it is printed: numbers bare, text in quotation marks; None where rows are no tables."""
+    if name not in own:
+        return None
+    if isinstance(explanation.rows[row][name], (int, float, np.number)):
+        return own[name] or words("empty_cell")
+    return quoted(own[name]) if own[name] else words("empty_cell")
+
+
+def _parts(heat: np.ndarray, words: Words) -> list[Reason]:
+    """The contributions of a picture summed over its nine parts (a sum has no standard error of its own here)."""
+    sums = [block.sum() for band in np.array_split(heat, 3, axis=0) for block in np.array_split(band, 3, axis=1)]
+    reasons = [
+        Reason(words.told("place_" + place), None, float(total), np.nan)
+        for place, total in zip(_PLACES, sums, strict=True)
+    ]
+    return sorted(reasons, key=lambda reason: -abs(reason.value))
+
+
+def _for_and_against(reasons: list[Reason], words: Words, audience: str) -> list[str]:
+    """The largest reasons of each sign; those that cannot be told from zero are no reasons."""
+    largest = max((abs(reason.value) for reason in reasons), default=0.0)
+    if largest == 0:
+        return [words.told("none")]
+    clear = [reason for reason in reasons if not reason.unclear and abs(reason.value) > 1e-9 * largest]
+    sentences = []
+    for side, listed in (("raised", _shown(clear, 1)), ("lowered", _shown(clear, -1))):
+        if listed:
+            told = words.joined([_told(reason, words, audience) for reason in listed])
+            sentences.append(words.told(f"{side}_{audience}", reasons=told))
+        else:
+            sentences.append(words.told(f"not_{side}"))
+    return sentences
+
+
+def _shown(reasons: list[Reason], sign: int) -> list[Reason]:
+    return [reason for reason in reasons if reason.value * sign > 0][: FOR if sign > 0 else AGAINST]
+
+
+def _told(reason: Reason, words: Words, audience: str) -> str:
+    name = reason.name if reason.cell is None else words.told("cell", name=reason.name, cell=reason.cell)
+    if audience == "person":
+        return name
+    amount = number(reason.value, signed=True)
+    if audience == "expert" and np.isfinite(reason.error):
+        amount += f" ± {number(Z * reason.error)}"
+    return words.told("amount", name=name, amount=amount)
+
+
+def _sureness(
+    explanation: Explanation, row: int, output: int, reasons: list[Reason], words: Words, audience: str
+) -> list[str]:
+    """What the record's own checks say of this row: ties, signs, the gap, a flat output."""
+    sentences = []
+    clear = [reason for reason in reasons if not reason.unclear]
+    ties = [pair for sign in (1, -1) for pair in _ties(_shown(clear, sign))]
+    if ties:
+        told = words.joined([words.told("pair", first=a.name, second=b.name) for a, b in ties])
+        sentences.append(words.told(f"ties_{'person' if audience == 'person' else 'expert'}", pairs=told))
+    unclear = [reason.name for reason in reasons[: FOR + AGAINST] if reason.unclear]
+    if unclear:
+        sentences.append(words.told("unclear", names=words.joined(unclear)))
+    if explanation.base[row, output] == explanation.full[row, output]:
+        sentences.append(words.told("flat"))
+    gap = float("nan") if explanation.gaps is None else float(explanation.gaps[row, output])
+    if np.isfinite(gap) and gap > LARGEST_GAP:
+        sentences.append(words.told(f"gap_{audience}", gap=percent(gap)))
+    elif audience != "person":
+        sentences.append(words.told("adds_up", gap=percent(gap)) if np.isfinite(gap) else words.told("no_promise"))
+    if audience == "expert":
+        sentences.append(words.told("errors" if explanation.errors is not None else "no_errors"))
+        cost = explanation.cost
+        sentences.append(
+            words.told("cost", evaluations=number(cost.evaluations), rows=f"{cost.rows:,}", seed=explanation.seed)
+        )
+    return sentences
+
+
+def _ties(reasons: list[Reason]) -> list[tuple[Reason, Reason]]:
+    """Neighbours whose order their standard errors do not settle (errors taken as independent)."""
+    return [
+        (a, b)
+        for a, b in pairwise(reasons)
+        if np.isfinite(a.error + b.error)
+        and (a.error or b.error)
+        and abs(abs(a.value) - abs(b.value)) < Z * np.hypot(a.error, b.error)
+    ]
+
+
+def _cautions(explanation: Explanation, words: Words) -> list[str]:
+    """The gravest cautions of the explanation; the rest are counted."""
+    grave = sorted((c for c in explanation.warnings if c.severity != "note"), key=lambda c: RANK[c.severity])
+    if not grave:
+        return []
+    told = [words.told("caution", caution=words.of(caution)) for caution in grave[:CAUTIONS]]
+    return told + ([words.told("more_cautions", count=len(grave) - CAUTIONS)] if len(grave) > CAUTIONS else [])

@@ -1,0 +1,281 @@
+"""The sections of a study's chapter: the model, single cases, what matters, the data, failures, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pellucid.records.explanation import Explanation
+from pellucid.records.finding import Finding
+from pellucid.records.study import Study
+
+from . import comparison, figures, narrative
+from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
+from .overview import warning
+from .words import Words, cell, cut, number, percent
+
+COLUMNS, TILES, CODE = 12, 5, 4000
+AGREE, DISAGREE = 0.7, 0.4  # mean rank correlation of the methods on one row
+
+
+def sections(chapter: Chapter) -> list[Section]:
+    """Every section that has something to say, in the order of the page."""
+    judged = (comparison.methods, comparison.agreement, comparison.truth)
+    made = (_performance, _cases, _importance, *judged, _data, _failed, _provenance, _command)
+    return [section for make in made if (section := make(chapter)) is not None]
+
+
+def _performance(chapter: Chapter) -> Section | None:
+    """The findings about the model, with their intervals, figures and tables."""
+    study, words = chapter.study, chapter.words
+    if not study.findings:
+        return None
+    section = chapter.section("performance", words("lead_performance"))
+    for finding in study.findings:
+        pictures = _finding_pictures(chapter, finding)
+        entry: dict[str, Any] = warning(
+            finding, words, words("finding_where", part=cut(finding.part), rows=finding.rows)
+        )
+        listed = [(words.metric(name), number(triple[0]), interval(triple)) for name, triple in finding.metrics.items()]
+        entry["facts"] = listed[:TILES]
+        entry["pictures"] = pictures
+        entry["tables"] = [
+            grid_of(lines, words.table(name)) for name, lines in finding.tables.items() if lines and name != "confusion"
+        ]
+        if len(listed) > TILES:
+            columns = [words("col_metric"), words("col_value"), words("col_interval")]
+            entry["tables"].insert(0, Grid(words("table_metrics", count=len(listed)), columns, listed, frozenset((1,))))
+        section.findings.append(entry)
+    return section
+
+
+def _finding_pictures(chapter: Chapter, finding: Finding) -> list[Picture]:
+    words, language, pictures = chapter.words, chapter.words.language, []
+    for kind, draw in (
+        ("roc", figures.roc),
+        ("precision_recall", figures.precision_recall),
+        ("reliability", figures.reliability),
+        ("predictions", figures.scatter),
+    ):
+        if figures.curves_named(finding, kind):
+            pictures.append(chapter.picture(draw(finding, language=language), words(f"caption_{kind}")))
+    if len({true for true, _, _ in figures.confusion_counts(finding)}) in range(1, 21):
+        pictures.append(chapter.picture(figures.confusion(finding, language=language), words("caption_confusion")))
+    return pictures
+
+
+def chosen_cases(study: Study, count: int) -> list[int]:
+    """Places of the rows to be shown: wrong predictions (at most half), then others; in the order of the file."""
+    best = leading(study)
+    total = len(study.explanations[best]) if best else 0
+    wrong = [i for i, line in enumerate(study.predictions[:total]) if _wrong(line)][: max(1, count // 2)]
+    rest = [i for i in range(total) if i not in wrong]
+    return sorted(wrong + rest[: max(0, count - len(wrong))])
+
+
+def _wrong(line: Mapping[str, Any]) -> bool:
+    label, prediction = line.get("label"), line.get("prediction")
+    if label is None or isinstance(label, float) or isinstance(prediction, float):
+        return False  # unknown, or a number: not right or wrong
+    return str(label) != str(prediction)
+
+
+def _cases(chapter: Chapter) -> Section | None:
+    """Single rows: sentences, figure, and whether the methods agree."""
+    study, words = chapter.study, chapter.words
+    best = leading(study)
+    if not best:
+        return None
+    rows, explanation = chosen_cases(study, chapter.cases), study.explanations[best]
+    lead = words(
+        "lead_cases" if study.scores else "lead_cases_unscored",
+        shown=len(rows),
+        total=len(explanation),
+        method=words.method(best),
+    )
+    section = chapter.section("cases", lead)
+    section.cases = [_case(chapter, explanation, row) for row in rows]
+    if study.predictions:
+        table = grid_of(study.predictions, words("table_predictions", count=len(study.predictions)))
+        columns = [
+            words(f"col_{c}") if c in ("row", "prediction", "probability", "label") else c for c in table.columns
+        ]
+        section.tables.append(Grid(table.label, columns, table.rows, table.numbers, folded=True))
+    return section
+
+
+def _case(chapter: Chapter, explanation: Explanation, row: int) -> dict[str, Any]:
+    words, study = chapter.words, chapter.study
+    language, line = words.language, dict(study.predictions[row]) if row < len(study.predictions) else {}
+    told = {a: narrative.paragraphs(explanation, row, language, a, schema=study.schema) for a in narrative.AUDIENCES}
+    gap = "" if language == "zh" else " "
+    if figures.is_image(explanation):
+        chart, caption = figures.image_overlay(explanation, row, language=language), "caption_picture"
+    else:
+        chart = figures.contributions(explanation, row, language=language, schema=study.schema)
+        caption = "caption_case" if explanation.errors is not None else "caption_case_exact"
+    name = cut(explanation.outputs[row][0])
+    return {
+        "title": words("case_title", row=cut(line.get("row", row)), prediction=shown(line.get("prediction", name))),
+        "badges": _badges(study, line, row, words),
+        "words": _highlighted(explanation, row),
+        "professional": told["professional"],
+        "expert": gap.join(told["expert"]),
+        "person": gap.join(told["person"]),
+        "picture": chapter.picture(chart, words(caption, method=words.method(explanation.method)), signed=True),
+    }
+
+
+def _badges(study: Study, line: Mapping[str, Any], row: int, words: Words) -> list[dict[str, str]]:
+    """What stands beside a case's title: probability, label, whether the methods agree."""
+    badges = []
+    if isinstance(line.get("probability"), (int, float)):
+        badges.append({"kind": "", "text": words("badge_probability", value=percent(float(line["probability"])))})
+    if line.get("label") is not None:
+        kind = "yellow" if _wrong(line) else "ok"
+        badges.append(
+            {"kind": kind if "prediction" in line else "", "text": words("badge_label", label=shown(line["label"]))}
+        )
+    controls = control_names(study)
+    compared = {name: e[row] for name, e in study.explanations.items() if name not in controls and row < len(e)}
+    if len(compared) > 1:
+        matrix = figures.agreement(compared)
+        pairs = matrix[np.tril_indices(len(matrix), -1)]
+        if np.isfinite(pairs).any():
+            mean = float(np.nanmean(pairs))
+            code = "agree" if mean >= AGREE else "differ" if mean >= DISAGREE else "disagree"
+            kind = {"agree": "ok", "differ": "yellow", "disagree": "red"}[code]
+            badges.append({"kind": kind, "text": words(f"badge_{code}", value=f"{mean:.2f}".replace("-", "−"))})
+    return badges
+
+
+def _highlighted(explanation: Explanation, row: int) -> list[dict[str, str]]:
+    """The words of a text in their order, shaded by their contributions; empty for other data."""
+    if explanation.players.kind != "word":
+        return []
+    names = explanation.players.of(row)[:400]
+    values = np.nan_to_num(explanation.attributions[row, : len(names), 0])
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    shades = [
+        "" if abs(v) < 0.1 else ("u" if v > 0 else "d") + str(1 + (abs(v) > 0.35) + (abs(v) > 0.7))
+        for v in values / largest
+    ]
+    return [{"text": cut(name), "shade": shade} for name, shade in zip(names, shades, strict=True)]
+
+
+def _importance(chapter: Chapter) -> Section | None:
+    study, words = chapter.study, chapter.words
+    best = leading(study)
+    if not best or not len(study.explanations[best]):
+        return None
+    explanation = study.explanations[best]
+    section = chapter.section("importance", words("lead_importance"))
+    said = {"method": words.method(best), "rows": len(explanation)}
+    if not figures.is_image(explanation):
+        chart = figures.importance(explanation, language=words.language)
+        section.pictures.append(chapter.picture(chart, words("caption_importance", **said)))
+    elif explanation.players.is_shared:
+        chart = figures.importance_map(explanation, language=words.language)
+        section.pictures.append(chapter.picture(chart, words("caption_importance_map", **said)))
+    return section if section.pictures else None
+
+
+def _data(chapter: Chapter) -> Section | None:
+    """The data set: sizes, columns, distributions, correlations, missing cells."""
+    study, words = chapter.study, chapter.words
+    profile, language = study.profile, words.language
+    if profile is None:
+        return None
+    splits = words.joined([f"{cut(name, 30)} {count:,}" for name, count in profile.splits.items()])
+    section = chapter.section("data", words("lead_data", rows=f"{profile.rows:,}", splits=splits or "—"))
+    for column in figures.ranked_columns(profile, COLUMNS):
+        section.grid.append(chapter.picture(figures.distribution(column, legend=False, language=language)))
+        section.legend = section.legend or [cut(label) for label in column.by_label]
+    if len(profile.names) > 1:
+        chart = figures.correlations(profile, language=language)
+        section.pair.append(chapter.picture(chart, words("caption_correlations")))
+    if any(column.missing for column in profile.columns):
+        section.pair.append(chapter.picture(figures.missing(profile, language=language), words("caption_missing")))
+    if profile.columns:
+        section.tables.append(_columns_table(study, words))
+    return section
+
+
+def _columns_table(study: Study, words: Words) -> Grid:
+    codes = (
+        "column",
+        "type",
+        "unit",
+        "missing",
+        "distinct",
+        "mean",
+        "std",
+        "low",
+        "median",
+        "high",
+        "association",
+        "flags",
+    )
+    rows = []
+    profile = study.profile
+    for column in profile.columns if profile is not None else ():
+        known = study.schema[column.name] if study.schema is not None and column.name in study.schema else None
+        flags = [
+            words(f"flag_{flag}") for flag in ("protected", "immutable") if known is not None and getattr(known, flag)
+        ]
+        q = column.quantiles
+        strength = profile.association.get(column.name, float("nan")) if profile is not None else float("nan")
+        numbers = [number(v) for v in (column.mean, column.std, q[0], q[2], q[4], strength)]
+        head = (cut(column.name), cut(column.type, 20), cut(column.unit, 20))
+        rows.append([*head, str(column.missing), str(column.distinct), *numbers, ", ".join(flags)])
+    return Grid(words("table_columns", count=len(rows)), [words(f"col_{c}") for c in codes], rows[:LINES],
+                frozenset(range(3, 11)), folded=True)  # fmt: skip
+
+
+def _failed(chapter: Chapter) -> Section | None:
+    study, words = chapter.study, chapter.words
+    if not study.failed:
+        return None
+    section = chapter.section("failed", words("lead_failed"))
+    rows = [
+        [words.method(f.method), cut(", ".join(map(str, f.rows))), words("status_" + f.status.replace(" ", "_")),
+         cut(f.reason, 300), number(f.seconds)]
+        for f in study.failed[:LINES]
+    ]  # fmt: skip
+    columns = [words(f"col_{code}") for code in ("method", "rows", "status", "reason", "seconds")]
+    section.tables.append(Grid(section.title, columns, rows, frozenset((4,))))
+    return section
+
+
+def _provenance(chapter: Chapter) -> Section | None:
+    study, words = chapter.study, chapter.words
+    told = {key: value for key, value in study.provenance.items() if key != "command"}  # it has a section of its own
+    lines = [*_flat(study.model, words("the_model")), *_flat(told)]
+    if not lines:
+        return None
+    section = chapter.section("provenance", words("lead_provenance"))
+    columns = [words("col_item"), words("col_value")]
+    section.tables.append(Grid(section.title, columns, lines[:LINES], mono=True))
+    return section
+
+
+def _flat(value: Any, path: str = "") -> list[list[str]]:
+    """Nested data as lines (path, value)."""
+    if isinstance(value, Mapping):
+        return [line for key, item in value.items() for line in _flat(item, f"{path} › {key}" if path else str(key))]
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
+        return [line for place, item in enumerate(value) for line in _flat(item, f"{path} › {place}")]
+    if isinstance(value, (list, tuple)):
+        return [[cut(path, 200), cut(", ".join(map(str, value)), 300)]]
+    return [[cut(path, 200), cut(cell(value) or "—", 300)]]
+
+
+def _command(chapter: Chapter) -> Section | None:
+    command = chapter.study.provenance.get("command")
+    if not command:
+        return None
+    section = chapter.section("command", chapter.words("lead_command"))
+    section.code = cut(command if isinstance(command, str) else " ".join(map(str, command)), CODE)
+    return section

@@ -1,0 +1,166 @@
+"""Names as an enemy would choose them: more than 200 strings that have broken other people's pages."""
+
+from __future__ import annotations
+
+_MARKUP = (
+    "<script>window.__pwned=1</script>",
+    "</script><img src=x onerror=window.__pwned=1>",
+    "<b>bold</b>",
+    "<!--",
+    "-->",
+    "<img src=x onerror=window.__pwned=1>",
+    "<svg onload=window.__pwned=1>",
+    "'\"><svg/onload=window.__pwned=1>",
+    '" onmouseover="window.__pwned=1',
+    "' onfocus='window.__pwned=1' autofocus='",
+    "</title><script>window.__pwned=1</script>",
+    "</style><script>window.__pwned=1</script>",
+    "<iframe src=javascript:window.__pwned=1>",
+    "<base href=//evil.example/>",
+    "<link rel=stylesheet href=//evil.example/x.css>",
+    "<meta http-equiv=refresh content=0;url=//evil.example>",
+    "<form action=//evil.example><button>go",
+    "<a href=javascript:window.__pwned=1>x</a>",
+    "<details open ontoggle=window.__pwned=1>",
+    "<object data=//evil.example>",
+    "<template><script>window.__pwned=1</script></template>",
+    "]]><script>window.__pwned=1</script>",
+    "&lt;script&gt;",
+    "&amp;amp;",
+    "&#60;b&#62;",
+    "&nbsp;",
+    "<plaintext>",
+    "<textarea>",
+    "<xmp>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+)
+_CODE = (
+    "{{7*7}}",
+    "${7*7}",
+    "{%raw%}",
+    "{# no #}",
+    "#{7*7}",
+    "<%= 7*7 %>",
+    "{0}",
+    "{name}",
+    "{}",
+    "{0.__class__}",
+    "%s%n%d",
+    "%(x)s",
+    "javascript:window.__pwned=1",
+    "data:text/html,<script>alert(1)</script>",
+    "`${window.__pwned=1}`",
+    "');window.__pwned=1;//",
+    '";window.__pwned=1;//',
+    '\\";window.__pwned=1;//',
+    "datum.constructor",
+    "datum['x']",
+    "a.b[0].c",
+    "a\\.b",
+    "[a][b]",
+    "width",
+    "parent",
+    "__proto__",
+    "constructor",
+    "prototype",
+    "toString",
+    "hasOwnProperty",
+    "null",
+    "undefined",
+    "NaN",
+    "Infinity",
+    "true",
+    "-1",
+    "1e400",
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "@SUM(1)",
+    "-2+3",
+    "../../etc/passwd",
+    "C:\\windows",
+    "a\\nb",
+    "\\u003cscript\\u003e",
+    "'; DROP TABLE x;--",
+    "http://evil.example/x.png",
+    "//evil.example/x.js",
+    "url(//evil.example)",
+    "expression(alert(1))",
+    "@import '//evil.example'",
+)
+_LETTERS = (
+    "\u202egnirts\u202c",
+    "\u202eno end",
+    "\u2066isolate",
+    "\u2069\u2069early",
+    "\u200bzero\u200bwidth",
+    "\u200d\u200c",
+    "\ufeffbom",
+    "שלום",
+    "مرحبا بالعالم",
+    "日本語の列名",
+    "年龄（岁）",
+    "हिन्दी",
+    "ไทย",
+    "👩‍👩‍👧‍👦",
+    "🏳️‍🌈 flag",
+    "é" + "\u0301" * 40,
+    "Z̷̢͔a̸l̵g̶o̷",
+    "\ud800",
+    "lone \udfff end",
+    "\ud83d",
+    "\x00nul",
+    "\x1b[31mred",
+    "\x08back",
+    "\x7fdel",
+    "tab\there",
+    "line\nbreak",
+    "cr\rhere",
+    "\u2028ls\u2029ps",
+    "\uffff",
+    "\ufffe",
+    "ﷺ" * 10,
+    "𝕬𝖉𝖛𝖊𝖗𝖘𝖊",
+    "İstanbul",
+    "ß",
+    "ﬁ",
+    "½",
+    "−0.000",
+    "   ",
+    " leading",
+    "trailing ",
+    "a  b",
+    "–—―",
+    "“quoted”",
+    "«x»",
+)
+_LONG = (
+    "x" * 10_000,
+    "<b>" * 4_000,
+    "长" * 5_000,
+    "wide " * 500,
+    "W" * 61,
+    "W" * 60,
+    "W" * 59,
+    "🙂" * 3_000,
+    "\u202e" * 100,
+)
+
+
+def nasty_names() -> list[str]:
+    """More than 200 different strings, the same at every call."""
+    seeds = [*_MARKUP, *_CODE, *_LETTERS, *_LONG]
+    mixed = [f"{a}{b}" for a, b in zip(seeds[:90], seeds[30:120], strict=True)]
+    return list(dict.fromkeys([*seeds, *mixed]))
+
+
+class Nasty:
+    """Swaps every string it meets for a nasty one, the same for the same string."""
+
+    def __init__(self) -> None:
+        self.left = nasty_names()
+        self.given: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        if text not in self.given:
+            self.given[text] = self.left.pop(0) if self.left else f"<i>{len(self.given)}</i>"
+        return self.given[text]
