@@ -22,6 +22,8 @@ from ..records.errors import StoreError
 from ..records.files import digest, digest_file, dumps, read_json, write_bytes, write_json
 from .ledger import Entry, Ledger
 
+TABLES = ("predictions", "contributions", "scores", "findings", "failed")
+WRITTEN = ("question.json", "study.json", "report.html", *(f"{table}.csv" for table in TABLES))
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,7 +49,7 @@ class Folder:
             return
         shutil.rmtree(self.path / "results", ignore_errors=True)
         for file in self.path.iterdir():
-            if file.name.startswith("ledger.sqlite") or file.name in ("question.json", "study.json"):
+            if file.name.startswith("ledger.sqlite") or file.name in WRITTEN:
                 file.unlink()
 
     def _settle(self, question: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from ..records.study import Failure, Study
 from ..store.folder import as_json
 from .evaluating import evaluate
 from .opening import open as open_study
+from .opening import runs_in
 from .plan import chosen_methods
 
 VOLATILE = ("created", "seconds", "command")
@@ -111,8 +112,27 @@ class Difference:
 
 
 def diff(first: Any, second: Any) -> Difference:
-    """Compare two studies (or the folders of two runs) number by number; dates and durations do not count."""
-    a, b = (one if isinstance(one, Study) else open_study(one) for one in (first, second))
+    """Compare two studies (or the folders of two runs) number by number; dates and durations do not count.
+
+    Two folders of runs, as the demonstration writes them, are compared run by run.
+    """
+    a, b = ({"": one} if isinstance(one, Study) else _opened(one) for one in (first, second))
+    if len(a) == len(b) == 1:
+        places = _differences(*a.values(), *b.values())
+        return Difference(not places, tuple(places))
+    places = [
+        {"path": name, "first": name in a, "second": name in b} for name in sorted(a.keys() ^ b.keys())
+    ]  # fmt: skip
+    for name in sorted(a.keys() & b.keys()):
+        places += [{**place, "path": f"{name}: {place['path']}"} for place in _differences(a[name], b[name])]
+    return Difference(not places, tuple(places))
+
+
+def _opened(path: Any) -> dict[str, Study]:
+    return {run.name: open_study(run) for run in runs_in(path)}
+
+
+def _differences(a: Study, b: Study) -> list[dict[str, Any]]:
     places: list[dict[str, Any]] = []
     _walk("", _as_data(a), _as_data(b), places)
     for name in sorted(a.explanations.keys() | b.explanations.keys()):
@@ -123,7 +143,7 @@ def diff(first: Any, second: Any) -> Difference:
         _walk(f"explanations.{name}", _record(one), _record(other), places)
         for array in ("attributions", "base", "full", "errors", "gaps"):
             _arrays(f"explanations.{name}.{array}", getattr(one, array), getattr(other, array), places)
-    return Difference(not places, tuple(places))
+    return places
 
 
 def _as_data(study: Study) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,7 @@ def demo(
     Raises what reading the table raises.
     """
     root, listener = Path(out), listener or Silent()
+    command = command or _typed(root, data, label, seed)
     makers = [_loans, _tumours, _digits] if data is None else [_own_table(data, label)]
     studies = []
     for make in makers:
@@ -77,6 +79,13 @@ def demo(
         studies.append(trained.audited(folder, command, seed, language, listener))
     write_report(studies, root / "report.html", language)
     return studies
+
+
+def _typed(root: Path, data: str | os.PathLike[str] | None, label: str | None, seed: int) -> str:
+    """The command that makes the same demonstration."""
+    own = [] if data is None else ["--data", os.fspath(data)]
+    own += [] if label is None else ["--label", label]
+    return shlex.join(["pellucid", "demo", *own, "--out", str(root), "--seed", str(seed)])
 
 
 def _loans(root: Path, seed: int, listener: Listener) -> Trained:

@@ -9,13 +9,14 @@ from ..data.writing import write_csv
 from ..records.files import write_bytes
 from ..records.study import Study
 from ..reports import html, tables
+from ..store.folder import TABLES
 
 
 def publish(study: Study, language: str = "en") -> Study:
     """Write ``report.html`` and the tables as CSV into the study's folder; returns the study."""
     if study.folder is not None:
         write_report([study], study.folder / "report.html", language)
-        for name in ("predictions", "contributions", "scores", "findings", "failed"):
+        for name in TABLES:
             write_csv(study.folder / f"{name}.csv", getattr(tables, name)(study))
     return study
 
