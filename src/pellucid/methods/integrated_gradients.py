@@ -47,8 +47,7 @@ class IntegratedGradients(Method):
     def estimate(self, session: Session) -> Estimate:
         start = session.start
         delta = (session.x - start).double().cpu().numpy().repeat(session.questions // len(session), 0)
-        everyone = np.arange(session.questions)
-        base = session.outputs(start.expand(len(session), -1)[session.item(everyone)], everyone)
+        base = session.start_values
         if self.steps is not None or session.allowance(MOST_STEPS) < FIRST_STEPS:
             steps = self.steps or session.allowance(MOST_STEPS)
             nodes, weights = np.polynomial.legendre.leggauss(steps)

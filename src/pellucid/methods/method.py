@@ -33,6 +33,7 @@ class Method(Settings, ABC):
     promises: axioms that the laws then test: ``"completeness"``, ``"null_player"``, ``"symmetry"``, ``"linearity"``,
         ``"implementation_invariance"``.
     pooling: how element values become a player's: ``"sum"``, or ``"norm"`` for magnitudes.
+    at_rows: True where it asks for ``session.slopes``: the pass that binds the target then gives them too.
     sampled: True where another seed gives another answer.
     signed: False where values are magnitudes without direction.
     role: ``"method"``, or ``"control"`` for attributions that know nothing of the model.
@@ -44,6 +45,7 @@ class Method(Settings, ABC):
     kinds: ClassVar[tuple[str, ...]] = ()
     promises: ClassVar[tuple[str, ...]] = ()
     pooling: ClassVar[str] = "sum"
+    at_rows: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
     signed: ClassVar[bool] = True
     role: ClassVar[str] = "method"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
-from torch import Tensor
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
@@ -31,13 +30,11 @@ class Saliency(Method):
     needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     promises: ClassVar[tuple[str, ...]] = ("null_player", "implementation_invariance")
     pooling: ClassVar[str] = "norm"
+    at_rows: ClassVar[bool] = True
     signed: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
-        def here(questions: Tensor, _: Tensor) -> Tensor:
-            return session.x[session.item(questions)]
-
-        gradient = session.gradients(here, 1, np.ones(1))
+        gradient = session.slopes
         return Estimate(
             session.pool(gradient, "sum" if self.signed_values else "norm"),
             cautions=zero_gradient_caution(gradient),
