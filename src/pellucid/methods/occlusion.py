@@ -13,6 +13,10 @@ from ..records.errors import NotApplicable
 from ..records.settings import Range
 from .method import Method
 
+RUN = 2**20
+"""Cells of (window, player) made at once, but at least SHORTEST windows."""
+SHORTEST = 512
+
 
 @dataclass(frozen=True)
 class Occlusion(Method):
@@ -32,13 +36,22 @@ class Occlusion(Method):
     promises: ClassVar[tuple[str, ...]] = ("null_player", "symmetry", "linearity", "implementation_invariance")
 
     def estimate(self, session: Session) -> Estimate:
-        absent = np.eye(session.n, dtype=bool) if self.window is None else self._windows(session)
-        session.allowance(len(absent) + 1, least=len(absent) + 1)
-        cover = absent / np.maximum(absent.sum(0), 1)
+        windows = None if self.window is None else self._windows(session)
+        count = session.n if windows is None else len(windows)
+        session.allowance(count + 1, least=count + 1)
         values = np.zeros((session.questions, session.n))
-        for part, v in session.sweep(~absent):
-            values += (session.full[:, None] - v) @ cover[part]
-        return Estimate(values, notes={"windows": len(absent)})
+        run = max(RUN // session.n, SHORTEST)
+        for start in range(0, count, run):  # who is absent is made run by run: all at once it is n² for single players
+            part = slice(start, min(start + run, count))
+            absent = _alone(session.n, part) if windows is None else windows[part]
+            lost = session.full[:, None] - session.values(~absent)
+            if windows is None:
+                values[:, part] = lost
+            else:
+                values += lost @ absent
+        if windows is not None:
+            values /= np.maximum(windows.sum(0), 1)
+        return Estimate(values, notes={"windows": count})
 
     def _windows(self, session: Session) -> np.ndarray:
         """The players that each window touches, ``Bool[windows, n]``."""
@@ -61,3 +74,8 @@ class Occlusion(Method):
                 row[touched[touched >= 0]] = True
                 rows.append(row)
         return np.array(rows)
+
+
+def _alone(n: int, players: slice) -> np.ndarray:
+    """Each of a run of players absent alone, ``Bool[run, n]``."""
+    return np.arange(players.start, players.stop)[:, None] == np.arange(n)
