@@ -1,0 +1,100 @@
+"""How fast: CPU seconds of whole public calls over the bare cost of the model rows they need, beside other libraries.
+
+    python benchmarks/speed.py [--only NAME …] [--runs 7] [--peers PYTHON] [--write]
+
+Run it pinned to one core (``taskset -c 1``) where the machine is shared. ``--peers`` is an interpreter that has
+captum, shap and lime and the same PyTorch; without it their column says so.
+"""
+
+from __future__ import annotations
+
+import os
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+for _name in THREADS:  # before numpy and torch start their pools
+    os.environ[_name] = "1"
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import torch  # noqa: E402
+from cases import NETWORKS, save_weights  # noqa: E402
+from clock import Measured, best_batch, measure, row_cost  # noqa: E402
+from jobs import Job, jobs  # noqa: E402
+from report import Line, page, table  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "benchmarks" / "speed.md"
+
+
+def main() -> int:
+    """Measure, print, write; 1 where a bar is missed."""
+    torch.set_num_threads(1)
+    asked = _arguments()
+    chosen = [job for name, job in jobs().items() if not asked.only or name in asked.only]
+    peers = _peers(asked.peers, [job.name for job in chosen], asked.runs)
+    lines = []
+    for job in chosen:
+        found = measure(job.prepare(), job.unit, job.needed, asked.runs)
+        lines.append(_line(job, found, peers))
+        print(table(lines[-1:], head=len(lines) == 1), flush=True)
+    units = [(job.unit, best_batch(job.unit), row_cost(job.unit, 0.2)) for job in chosen]
+    if asked.write:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(page(lines, list(dict.fromkeys(units)), peers, asked.runs), encoding="utf-8")
+    return int(any(line.met == "no" for line in lines))
+
+
+def _line(job: Job, found: Measured, peers: dict) -> Line:
+    ratio = found.after(job.granted)
+    met = "" if job.bar is None else ("yes" if ratio <= job.bar else "no")
+    others = peers.get("ratios", {}).get(job.name)
+    return Line(
+        job.title,
+        NETWORKS[job.unit.network].title,
+        ratio,
+        (min(found.ratios), max(found.ratios)),
+        job.bar,
+        job.granted,
+        met,
+        found.bare,
+        found.first,
+        others if peers else {"": "not installed"},
+    )
+
+
+def _peers(interpreter: str | None, names: list[str], runs: int) -> dict:
+    """What other libraries need for the same jobs, measured in their own interpreter; empty without one."""
+    if interpreter is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        save_weights(Path(folder))
+        path = os.pathsep.join([str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            [interpreter, str(HERE / "peers.py"), folder, str(min(runs, 3)), *names],
+            env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        print(done.stderr[-2000:], file=sys.stderr)
+        return {}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=list(jobs()), help="these jobs")
+    parser.add_argument("--runs", type=int, default=7, help="interleaved runs of each job; the median is taken")
+    parser.add_argument("--peers", help="a Python interpreter that has captum, shap and lime")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(HERE.parent)}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
