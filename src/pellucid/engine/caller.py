@@ -103,10 +103,20 @@ class Caller:
                 )
             asked = totals(found)
         last = len(asked) - 1
-        grads = [
-            torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=place < last)[0]
-            for place, total in enumerate(asked)
-        ]
+        try:
+            grads = [
+                torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=place < last)[0]
+                for place, total in enumerate(asked)
+            ]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # an operation without a derivative, or a value overwritten in place
+            raise NotApplicable(
+                "the model's output cannot be differentiated",
+                where=self.model.name,
+                why=shorten(str(error).split("\n")[0], 300),
+                fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
+            ) from error
         self.tally.gradients += len(flat) * len(asked)
         return found.detach(), [torch.zeros_like(leaf) if grad is None else grad for grad in grads]
 
