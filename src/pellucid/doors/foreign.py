@@ -80,13 +80,17 @@ def _values(given: Any, problem: Problem, outputs: int) -> tuple[np.ndarray, str
         label = type(given).__module__.split(".")[0]
         given = given.values() if callable(given.values) else given.values
     if isinstance(given, (tuple, list)) and given and all(isinstance(part, (Tensor, np.ndarray)) for part in given):
-        return _joined([torch.as_tensor(part).detach().cpu().double() for part in given], problem, outputs), label
+        return _joined([_as_double(part) for part in given], problem, outputs), label
     if isinstance(given, Tensor):
         return _with_rows(given.detach().cpu().double().numpy(), problem), label
     try:
         return _with_rows(np.asarray(given, dtype=np.float64), problem), label
     except (TypeError, ValueError) as error:
         raise InputError(f"a {type(given).__name__} is not attributions", why=str(error)) from error
+
+
+def _as_double(part: Tensor | np.ndarray) -> Tensor:
+    return part.detach().cpu().double() if isinstance(part, Tensor) else torch.from_numpy(np.array(part, np.float64))
 
 
 def _joined(parts: list[Tensor], problem: Problem, outputs: int) -> np.ndarray:
@@ -169,10 +173,14 @@ def _of_target(
             return picked
         return picked - np.take_along_axis(values, against.reshape(spread.shape), axis=-1)
     raise InputError(
-        f"attributions of shape {values.shape[1:]} per row fit neither {own[0][0]} players nor rows of "
-        f"{', '.join(map(str, dict.fromkeys(own[1:])))}",
+        f"attributions of shape {_times(values.shape[1:])} per row fit neither {own[0][0]} players nor rows of "
+        f"{' or '.join(dict.fromkeys(map(_times, own[1:])))}",
         fix="give one value per player, or one per input element",
     )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "one number"
 
 
 def _per_player(problem: Problem, values: np.ndarray, pooling: str) -> np.ndarray:
