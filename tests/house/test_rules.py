@@ -239,7 +239,9 @@ READERS = r".*\.(read_csv|read_parquet|read_json|read_excel|ZipFile)|tempfile\.\
 
 
 def _opens_files(file: File) -> list[str]:
-    return [file.at(node, name) for name, node in file.calls() if re.fullmatch(f"{OPENERS}|{WRITERS}|{READERS}", name)]
+    own = {node.name for node in file.tree.body if isinstance(node, ast.FunctionDef)}  # pellucid.open opens runs
+    pattern = f"{OPENERS}|{WRITERS}|{READERS}"
+    return [file.at(node, name) for name, node in file.calls() if re.fullmatch(pattern, name) and name not in own]
 
 
 def test_files_are_opened_in_few_places() -> None:
@@ -267,8 +269,9 @@ def _closed_names(file: File) -> set[str]:
     for node in ast.walk(file.tree):
         if isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
             over = constants.get(dotted(node.iter), node.iter)
-            written = isinstance(over, (ast.Tuple, ast.List)) and all(isinstance(e, ast.Constant) for e in over.elts)
-            if written or (isinstance(over, ast.Call) and dotted(over.func) in ("fields", "described")):
+            named = dotted(node.iter).rpartition(".")[2].isupper()  # a constant of another file
+            listed = isinstance(over, (ast.Tuple, ast.List)) and all(isinstance(e, ast.Constant) for e in over.elts)
+            if named or listed or (isinstance(over, ast.Call) and dotted(over.func) in ("fields", "described")):
                 names.add(node.target.id)
     return names
 

@@ -19,7 +19,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
 from pellucid.records.study import Study
 
-from . import drawing, export, narrative
+from . import export, narrative
 from .chapter import CASES, Chapter, embedded
 from .figures.theme import DARK
 from .overview import facts, summary, terms, warning
@@ -140,7 +140,7 @@ def snippet(explanation: Explanation, *, language: str = "en") -> str:
     """A fragment for notebooks: the first row's figure and sentences. Without scripts."""
     shown: dict[str, Any] = {"head": f"{len(explanation)} × {Words(language).method(explanation.method)}", "still": ""}
     if len(explanation):
-        shown["still"] = export.data_uri(drawing.plot_explanation(explanation, 0, language=language))
+        shown["still"] = export.data_uri(explanation.plot(0, language=language))
         shown["told"] = narrative.paragraphs(explanation, 0, language)
     shown["warnings"] = [warning(caution, Words(language)) for caution in explanation.warnings]
     return _environment().get_template("snippet.html.j2").render(t=Words(language), told=shown.pop("told", []), **shown)
