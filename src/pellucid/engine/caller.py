@@ -130,15 +130,19 @@ class Caller:
         began = time.perf_counter()
         size = self.model.fixed_batch or self.learned.fixed or max(count, self.learned.least)
         found = self._answer(rows, count) if size == count else self._padded(rows, count, size)
+        self._refuse_other_count(found, count)
+        self.tally.rows += count
+        self.tally.seconds += time.perf_counter() - began
+        self.listener.advanced(count)
+        return found
+
+    @staticmethod
+    def _refuse_other_count(found: Tensor, count: int) -> None:
         if len(found) != count:
             raise ModelError(
                 f"the model returned {len(found)} rows for {count}",
                 fix="it must return one row of outputs per row of inputs",
             )
-        self.tally.rows += count
-        self.tally.seconds += time.perf_counter() - began
-        self.listener.advanced(count)
-        return found
 
     def _answer(self, rows: Any, count: int) -> Tensor:
         try:
@@ -165,7 +169,9 @@ class Caller:
             else:
                 index = torch.arange(start, start + fixed).clamp(max=count - 1)
                 part = {name: tensor[index] for name, tensor in rows.items()}
-            parts.append(self._answer(part, fixed)[:taken])
+            found = self._answer(part, fixed)
+            self._refuse_other_count(found, fixed)
+            parts.append(found[:taken])
         return torch.cat(parts)
 
     def halve(self, error: Exception) -> None:

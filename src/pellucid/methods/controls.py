@@ -14,6 +14,10 @@ from ..engine.session import Session
 from .method import Method
 
 
+def _bytes(row: torch.Tensor) -> bytes:
+    return row.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()  # numpy has no bfloat16
+
+
 @dataclass(frozen=True)
 class RandomControl(Method):
     """Independent standard normal numbers, new for every row and every change to it: the score of knowing nothing."""
@@ -25,7 +29,7 @@ class RandomControl(Method):
     sampled: ClassVar[bool] = True
 
     def estimate(self, session: Session) -> Estimate:
-        rows = [b""] * len(session) if session.opaque else [row.cpu().numpy().tobytes() for row in session.x]
+        rows = [b""] * len(session) if session.opaque else [_bytes(row) for row in session.x]
         values = [
             session.noise(question, crc32(rows[session.item(question)])).standard_normal(session.n)
             for question in range(session.questions)

@@ -89,7 +89,7 @@ class Inputs:
     @cached_property
     def flat(self) -> Tensor:
         """All explained elements as one ``[N, D]``."""
-        parts = [self.tensors[name].detach().reshape(len(self), -1) for name in self.elements]
+        parts = [self.tensors[name].detach().reshape(len(self), prod(self.shapes[name])) for name in self.elements]
         if len(parts) == 1:
             return parts[0]
         dtype = parts[0].dtype

@@ -81,6 +81,7 @@ class Constant(TensorRemoval):
         flat = inputs.flat
         if isinstance(self.value, Tensor):
             return matching(self.value, flat)[None]
+        matching(torch.full((1, flat.shape[1]), float(self.value)), flat)
         return torch.full((1, 1, flat.shape[1]), self.value, dtype=flat.dtype, device=flat.device)
 
 
@@ -137,6 +138,8 @@ def matching(rows: Tensor, flat: Tensor) -> Tensor:
             f"the background has {rows.shape[1]} elements a row, the inputs have {flat.shape[1]}",
             fix="give background rows of the same kind as the explained ones",
         )
+    if rows.is_floating_point() and not flat.is_floating_point() and bool((rows != rows.round()).any()):
+        raise RemovalError("these rows hold whole numbers, and what stands for the absent does not")
     return rows.to(dtype=flat.dtype, device=flat.device)
 
 
