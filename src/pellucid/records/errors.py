@@ -41,7 +41,8 @@ class PellucidError(Exception):
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
         parts = [head, self.why, self.fix]
-        return ". ".join(part.rstrip(".") for part in parts if part) + "."
+        told = ". ".join(part.rstrip(".") for part in parts if part)
+        return told if told.endswith("?") else told + "."
 
     def to_dict(self) -> dict[str, str]:
         """The error as data, for ``--json`` and for a run's ledger."""

@@ -114,6 +114,17 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise StoreError("the array file is damaged or not ours", where=str(path), why=str(error)) from error
 
 
+def read_array(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read one array from an NPY file; object arrays are refused."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds for a damaged file
+        raise StoreError("not an array of numbers, or a damaged one", where=str(path), why=str(error)) from error
+    if not isinstance(found, np.ndarray):
+        raise StoreError("an archive of arrays, not one array", where=str(path))
+    return found
+
+
 def digest(*parts: bytes | str) -> str:
     """A SHA-256 over the parts, each led by its length so that no two lists collide."""
     state = hashlib.sha256()

@@ -1,0 +1,204 @@
+"""From words to a question: what a person types or posts (files, names, places) becomes a model, rows and a target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..catalog import find
+from ..data.dataset import SPLITS, Dataset
+from ..data.reading import read
+from ..doors.load import load
+from ..doors.rows import as_inputs
+from ..engine.budget import Budget
+from ..engine.listener import Listener
+from ..problem.model import Model
+from ..records.errors import InputError, NotApplicable, shorten
+from ..records.explanation import Explanation
+from ..records.files import read_array
+from ..records.score import Scores
+from .comparing import Comparison, compare
+from .evaluating import evaluate
+from .explaining import explain
+from .plan import default_removal, named
+
+SLICE = re.compile(r"(-?\d*):(-?\d*)")
+PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
+STYLE = ("delimiter", "decimal", "thousands", "encoding")
+"""How a file is written: said once, for DATA and for files of rows beside it."""
+READING = (*STYLE, "id", "task", "groups")
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """A model and data by their files, opened when first asked for.
+
+    Attributes
+    ----------
+    model, encoding, weights, arguments, outputs, trust, name: as in :func:`pellucid.load`.
+    data, label, protected, schema, seed: as in :func:`pellucid.read`; ``reading`` holds its further arguments as texts.
+    """
+
+    model: str
+    data: str
+    label: str | None = None
+    encoding: str | None = None
+    weights: str | None = None
+    arguments: Mapping[str, Any] | None = None
+    outputs: Sequence[str] | None = None
+    trust: bool = False
+    name: str = ""
+    protected: Sequence[str] = ()
+    schema: str | Path | None = None
+    seed: int = 0
+    reading: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data. Raises :class:`InputError` and :class:`UnknownName` as reading does."""
+        strange = sorted(set(self.reading) - set(READING))
+        if strange:
+            raise NotApplicable(f"reading has no setting {strange[0]!r}", fix=f"it has {', '.join(READING)}")
+        how: dict[str, Any] = dict(self.reading)
+        return read(
+            self.data, label=self.label, protected=self.protected, schema=self.schema, seed=self.seed, **how
+        )  # fmt: skip
+
+    @cached_property
+    def network(self) -> Model:
+        """The model, its outputs named after the data's classes where it has no names of its own."""
+        model = load(
+            self.model, encoding=self.encoding, outputs=self.outputs or None, weights=self.weights,
+            arguments=self.arguments, trust=self.trust, name=self.name,
+        )  # fmt: skip
+        return named(model, self.dataset)
+
+    def rows(self, which: str) -> Dataset:
+        """Rows by a split's name, ``all``, ``0:5``, ``3,7`` (0 is the first), or a file of rows.
+
+        Raises :class:`InputError` for rows that are not there.
+        """
+        data = self.dataset
+        if which in SPLITS or which == "all":
+            found = data if which == "all" else data.part(which)
+        elif ends := SLICE.fullmatch(which):
+            found = data[slice(*(int(end) if end else None for end in ends.groups()))]
+        elif PLACES.fullmatch(which):
+            found = data.take([int(place) for place in which.split(",")])
+        else:
+            found = self.beside(which)
+        if not len(found):
+            raise InputError(f"rows {shorten(which)!r} are none", why=f"the data have {len(data)} rows")
+        return found
+
+    def beside(self, path: str) -> Dataset:
+        """A file of rows, written as the data are."""
+        if not Path(path).exists():
+            raise InputError(
+                f"{shorten(path)!r} names no rows",
+                fix=f"give 0:5, 3,7, {', '.join(SPLITS)}, all, or a file of rows",
+            )
+        how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in STYLE}
+        return read(path, **how)
+
+    def absent(self, background: str | None) -> dict[str, Any]:
+        """``background=`` and ``removal=``: a file's rows, ``"zeros"``, or (None) what an audit takes."""
+        if background == "zeros":
+            return {}
+        if background is not None:
+            return {"background": self.beside(background).features}
+        removal, rows = default_removal(self.dataset, self.seed)
+        return {"removal": removal, "background": rows}
+
+    def target(self, text: str) -> Any:
+        """A target from text: an output's name wins, then a place, then a pair with a comma between."""
+        labels = self.network.labels or ()
+        if text in labels:
+            return text
+        if re.fullmatch(r"-?\d+", text):
+            return int(text)
+        first, comma, second = (part.strip() for part in text.partition(","))
+        return (self.target(first), self.target(second)) if comma else text
+
+
+def explain_files(
+    sources: Sources,
+    *,
+    method: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    rows: str = "0:5",
+    target: str = "predicted",
+    background: str | None = None,
+    budget: Budget | int | None = None,
+    listener: Listener | None = None,
+) -> Explanation:
+    """:func:`pellucid.explain` for files and texts; "absent" means what it means in an audit unless said."""
+    if method == "auto" and settings:
+        raise NotApplicable("settings were given, and no method that they belong to", fix="name the method")
+    chosen = method if method == "auto" else find("methods", method, dict(settings or {}))
+    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **sources.absent(background)}
+    return explain(sources.network, sources.rows(rows), chosen, listener=listener, **asked)
+
+
+def evaluate_files(
+    sources: Sources,
+    explanation: str,
+    *,
+    metrics: Any = "default",
+    rows: str | None = None,
+    target: str | None = None,
+    background: str | None = None,
+    pooling: str = "sum",
+    listener: Listener | None = None,
+) -> Scores:
+    """:func:`pellucid.evaluate` for an explanation in a file: ours (``.npz``), or an array of values (``.npy``).
+
+    The rows of one of ours are found in the data by their content. For an array, ``rows`` says which they are.
+    """
+    how: dict[str, Any] = {"metrics": metrics, "seed": sources.seed, "listener": listener}
+    if Path(explanation).suffix.lower() == ".npy":
+        values = read_array(explanation)
+        if rows is None:
+            raise InputError("which rows the values explain is not known", fix=f"say it: --rows 0:{len(values)}")
+        how |= {"target": sources.target(target or "predicted"), "pooling": pooling, **sources.absent(background)}
+        return evaluate(sources.network, sources.rows(rows), values, **how)
+    record = Explanation.load(explanation)
+    if background is not None:
+        how |= sources.absent(background)
+    if target is not None:
+        how["target"] = sources.target(target)
+    found = rows_explained(sources, record) if rows is None else sources.rows(rows)
+    return evaluate(sources.network, found, record, **how)
+
+
+def rows_explained(sources: Sources, explanation: Explanation) -> Dataset:
+    """The rows of the data that a record explains, in its order. Raises :class:`InputError` where some are missing."""
+    known = {id: place for place, id in enumerate(as_inputs(sources.network, sources.dataset).inputs.ids)}
+    missing = sum(id not in known for id in explanation.ids)
+    if missing or not explanation.ids:
+        raise InputError(
+            f"{missing or 'all'} of the {len(explanation)} rows that were explained are not in the data",
+            why="rows are known by what the network is given",
+            fix="give the data and the encoding that were explained, or the rows",
+        )
+    return sources.dataset.take([known[id] for id in explanation.ids])
+
+
+def compare_files(
+    sources: Sources,
+    *,
+    methods: Any = "default",
+    metrics: Any = "default",
+    rows: str = "test",
+    target: str = "predicted",
+    background: str | None = None,
+    budget: Budget | int | None = None,
+    listener: Listener | None = None,
+) -> Comparison:
+    """:func:`pellucid.compare` for files and texts; "absent" means what it means in an audit unless said."""
+    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **sources.absent(background)}
+    return compare(sources.network, sources.rows(rows), methods, metrics=metrics, listener=listener, **asked)
