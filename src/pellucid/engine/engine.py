@@ -31,6 +31,8 @@ from .session import Session
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
 FLAT = 1e-9
+FIRST = 3
+LEVEL_90 = 1.645
 
 
 @dataclass
@@ -293,6 +295,7 @@ def _sealed(
         full[rows] = session.full.reshape(len(rows), T)
     gaps = completeness_gap(values, base, full) if "completeness" in method.promises else None
     cautions = [*problem.cautions, *run.cautions, *_value_cautions(gaps, base, full)]
+    cautions += _order_cautions(values, errors)
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
     spent = max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0) + 1
@@ -341,6 +344,23 @@ def _value_cautions(gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray)
     if flat.any():
         cautions.append(Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=N))
     return cautions
+
+
+def _order_cautions(values: np.ndarray, errors: np.ndarray | None) -> list[Caution]:
+    """A note on rows whose first :data:`FIRST` contributions could stand in another order.
+
+    Neighbours in the order of |φ| count as settled when they lie further apart than the 90 % interval
+    of their difference, as if their errors were independent.
+    """
+    if errors is None or values.shape[1] < 2 or not np.nansum(errors):
+        return []
+    size = np.where(np.isfinite(values), np.abs(values), -1.0)
+    order = np.argsort(-size, axis=1, kind="stable")[:, : FIRST + 1]
+    ranked = np.take_along_axis(size, order, 1)
+    spread = np.take_along_axis(np.square(np.where(size < 0, 0.0, errors)), order, 1)
+    near = ranked[:, :-1] - ranked[:, 1:] < LEVEL_90 * np.sqrt(spread[:, :-1] + spread[:, 1:])
+    rows = int((near & (ranked[:, 1:] >= 0)).any((1, 2)).sum())
+    return [Caution.of("uncertain_order", "note", k=FIRST, rows=rows, total=len(values))] if rows else []
 
 
 def _columns(target: BoundTarget) -> np.ndarray:

@@ -223,12 +223,12 @@ def _weighted(parts: Sequence[tuple[float, int]]) -> float:
 def _with_cautions(score: Score, metric: Metric, judged: np.ndarray) -> Score:
     cautions, undefined = [], int((~np.isfinite(score.values[judged])).sum())
     if undefined:
-        cautions.append(Caution.of("score_undefined", "note", metric=metric.title, rows=undefined, total=len(judged)))
+        cautions.append(Caution.of("score_undefined", "note", metric=metric.name, rows=undefined, total=len(judged)))
     if metric.alarms and np.isfinite(score.value) and score.controls:
         best = max(score.controls, key=lambda name: score.controls[name])
-        if score.value <= score.controls[best]:
+        if score.value < score.controls[best]:
             cautions.append(
-                Caution.of("beaten_by_control", "red", method=score.method, control=best, metric=metric.title)
+                Caution.of("beaten_by_control", "red", method=score.method, control=best, metric=metric.name)
             )
     if metric.name == "seed_stability" and score.value < UNSTABLE:
         cautions.append(Caution.of("unstable", "yellow", method=score.method, value=score.value))

@@ -57,10 +57,14 @@ class Study:
     warnings: tuple[Caution, ...] = ()
 
     @property
-    def ranked_warnings(self) -> tuple[Caution, ...]:
-        """All cautions, the gravest first; those of equal rank in order of appearance, none twice."""
-        texts: dict[str, Caution] = {}
-        parts = [self.warnings, *(e.warnings for e in self.explanations.values()), self.scores.warnings]
+    def ranked_warnings(self) -> tuple[Caution | Finding, ...]:
+        """All cautions and the findings that are more than notes, the gravest first, none twice.
+
+        Those of equal rank stand in the order: the model itself, the study, explanations, scores, data.
+        """
+        texts: dict[str, Caution | Finding] = {}
+        grave = [finding for finding in self.findings if finding.severity != "note"]
+        parts = [grave, self.warnings, *(e.warnings for e in self.explanations.values()), self.scores.warnings]
         if self.profile is not None:
             parts.append(self.profile.warnings)
         for caution in (caution for part in parts for caution in part):

@@ -172,7 +172,11 @@ class Words:
 
     def of(self, message: Caution | Finding) -> str:
         """The sentence of a caution or finding, its values cut; the bare code where the catalogue lacks it."""
-        values = {k: isolated(cut(v)) if isinstance(v, str) else v for k, v in message.values.items()}
+        named = {"method": self.method, "control": self.method, "metric": self.metric}
+        values = {
+            k: isolated(named[k](v) if k in named else cut(v)) if isinstance(v, str) else v
+            for k, v in message.values.items()
+        }
         room = "cautions" if isinstance(message, Caution) else "findings"
         try:
             return clean(say(f"{room}.{message.code}", self.language, **values))
