@@ -135,7 +135,7 @@ def test_at_most_five_warnings_come_first_and_the_rest_are_linked(pages):
     rest = pages["plain"].split('id="all-warnings"')[1].split("</section>")[0]
     study = make.study()
     assert first.count('<li class="warning') == 5 and 'href="#all-warnings"' in first
-    assert rest.count('<li class="warning') == len(study.ranked_warnings) == 7
+    assert rest.count('<li class="warning') == len(study.ranked_warnings) == 8
     assert first.index("Serious") < first.index("Caution")
 
 
