@@ -51,8 +51,8 @@ GROWTHS = {
         lambda factor: _table(500, "integrated_gradients", steps=25 * factor),
     ),
     "steps_image": Growth(
-        "integrated gradients, one image, 32 steps × …",
-        lambda factor: _image("integrated_gradients", steps=32 * factor),
+        "integrated gradients, one image, 64 steps × …",
+        lambda factor: _image("integrated_gradients", steps=64 * factor),
     ),
     "coalitions": Growth(
         "kernel Shapley, 100 rows, 500 coalitions × …",

@@ -69,10 +69,11 @@ class Occlusion(Method):
         rows = []
         for top in range(0, height - size + 1, step):
             for left in range(0, width - size + 1, step):
-                touched = np.unique(labels[:, top : top + size, left : left + size])
-                row = np.zeros(session.n, dtype=bool)
-                row[touched[touched >= 0]] = True
-                rows.append(row)
+                row = np.zeros(session.n + 1, dtype=bool)
+                row[labels[:, top : top + size, left : left + size]] = (
+                    True  # nobody's, −1, falls behind the last player
+                )
+                rows.append(row[: session.n])
         return np.array(rows)
 
 
