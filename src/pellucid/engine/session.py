@@ -229,7 +229,7 @@ class Session:
                 if len(questions) == self.questions and bool((np.diff(questions) == 1).all()):
                     return table.reshape(len(questions), -1).numpy()
                 place = np.searchsorted(items, self.item(questions))
-                return table.transpose(1, 2)[place, questions % self._target.count].numpy()
+                return table[place, questions % self._target.count].numpy()
             if coalitions.ndim == 2:
                 coalitions = np.broadcast_to(coalitions, (len(questions), *coalitions.shape))
             return self._gather(coalitions, questions)
