@@ -323,7 +323,13 @@ def load_with_factory(
     build = _imported(factory) if isinstance(factory, str) else factory
     label = factory if isinstance(factory, str) else getattr(factory, "__qualname__", "the factory")
     with torch.random.fork_rng(devices=[]):  # building draws first weights, which must not move the caller's dice
-        module = build(**dict(arguments or {}))
+        try:
+            module = build(**dict(arguments or {}))
+        except Exception as error:  # the caller's code may raise anything
+            raise LoadError(
+                f"the factory did not build a network: {type(error).__name__}: {error}", where=label,
+                fix="check arguments=",
+            ) from error  # fmt: skip
     if not isinstance(module, nn.Module):
         raise LoadError(f"{label} returned {type(module).__name__}, not a torch module", where=label)
     state, ties = read_weights(weights, trust=trust)

@@ -57,4 +57,6 @@ def load(
     else:
         found = load_module(path, trust=trust)
         label = Path(path).stem
+    if not found.training:
+        found.module.eval()  # it was loaded to be used; the mode in which it was built or saved says nothing
     return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label)

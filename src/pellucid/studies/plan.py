@@ -67,6 +67,8 @@ class Plan:
 
 def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     """Settle the question. Raises :class:`InputError` where there is nothing to explain or names do not fit."""
+    if data.task is None:
+        raise InputError("which column is the label is not known", fix="name it: label=… (--label)")
     model = named(_opened(model, encoding), data)
     test, seed = data.test, choices.seed
     if not len(test):
