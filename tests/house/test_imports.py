@@ -19,7 +19,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "backends": ("modalities",),
     "catalog": ("checks",),
     "doors": ("checks", "backends"),
-    "reports": ("records",),
+    "reports": ("measures",),
     "store": ("records",),
     "studies": ("catalog", "doors", "reports", "store"),
     "testing": ("studies",),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.measures.agreement import rank_correlation
 from pellucid.records.errors import NotApplicable
 from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
@@ -130,9 +131,9 @@ def _matrix(
 
 
 def agreement(explanations: Mapping[str, Explanation]) -> np.ndarray:
-    """``Float64[m, m]``: mean over rows of the rank correlation between two methods' contributions.
+    """``Float64[m, m]``: mean over rows of the rank correlation between the sizes of two methods' contributions.
 
-    NaN where two methods speak of different players, or where every row is undefined (one player, or all equal).
+    Sizes, because some methods have no signs, as in the metric ``agreement``. NaN where two methods speak of different players, or where every row is undefined (one player, or all equal).
     """
     listed = list(explanations.values())
     matrix = np.full((len(listed), len(listed)), np.nan)
@@ -140,27 +141,10 @@ def agreement(explanations: Mapping[str, Explanation]) -> np.ndarray:
         for j, second in enumerate(listed[: i + 1]):
             if first.attributions.shape[:2] != second.attributions.shape[:2]:
                 continue
-            pairs = zip(first.attributions[:, :, 0], second.attributions[:, :, 0], strict=True)
-            known = [value for value in (rank_correlation(a, b) for a, b in pairs) if np.isfinite(value)]
-            if known:
-                matrix[i, j] = matrix[j, i] = float(np.mean(known))
+            found = rank_correlation(np.abs(first.attributions[:, :, 0]), np.abs(second.attributions[:, :, 0]))
+            if np.isfinite(found).any():
+                matrix[i, j] = matrix[j, i] = float(np.nanmean(found))
     return matrix
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation of two vectors, ties at their mean rank; NaN where it is undefined."""
-    both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < 2:
-        return float("nan")
-    first, second = (_ranks(array[both]) for array in (a, b))
-    first, second = first - first.mean(), second - second.mean()
-    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum() / size) if size > 0 else float("nan")
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
 def agreement_matrix(explanations: Mapping[str, Explanation], *, language: str = "en") -> alt.LayerChart:
