@@ -20,6 +20,8 @@ from torch import Tensor, nn
 SHARE = 0.5
 """The bare passes on each side of a run take about this share of the job's bare time, within LIMITS seconds."""
 LIMITS = (0.05, 0.4)
+SHORTEST = 0.1
+"""A job shorter than this is repeated within a run, as the bare passes are."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def measure(job: Callable[[], object], unit: Unit, needed: float, runs: int) -> 
     first = process_time() - began
     bare = needed * row_cost(unit, LIMITS[0])
     span = min(max(SHARE * bare, LIMITS[0]), LIMITS[1])
-    times = max(1, round(0.02 / max(bare, 1e-4)))  # a job of a few milliseconds is repeated within a run
+    times = max(1, round(SHORTEST / max(bare, 1e-4)))
     ratios, seconds, costs = [], [], []
     for _ in range(runs):
         before = row_cost(unit, span)
