@@ -98,7 +98,7 @@ class _Design:
             return np.full_like(values, np.nan)
         variance = np.zeros_like(values)
         for group, gram, spread, odd, square in zip(self.groups, self.gram, self.spread, crossed, squares, strict=True):
-            misfit = square - 2 * (values * odd).sum(1) + np.einsum("qi,ij,qj->q", values, gram, values)
+            misfit = square - 2 * (values * odd).sum(1) + ((values @ gram) * values).sum(1)
             mean = np.maximum(misfit, 0.0) / max(group.stop - group.start, 1) * pairs / left
             variance += mean[:, None] * spread
         return np.sqrt(variance)

@@ -129,13 +129,12 @@ class Lime(Method):
             crossed += change @ (weights[part, None] * features[part])
             moments += np.stack([np.square(change) @ weights[part], change @ weights[part]], axis=1)
         values = crossed @ inverse
-        residual = moments[:, 0] - 2 * (values * crossed).sum(1) + np.einsum("qi,ij,qj->q", values, gram, values)
+        residual = moments[:, 0] - 2 * (values * crossed).sum(1) + ((values @ gram) * values).sum(1)
         residual = np.maximum(residual, 0.0)
         mass = weights.sum()
         total = moments[:, 0] - np.square(moments[:, 1]) / mass
-        spread = np.sqrt(
-            np.einsum("ij,jk,ki->i", inverse, features.T @ (np.square(weights)[:, None] * features), inverse)
-        )
+        meat = features.T @ (np.square(weights)[:, None] * features)
+        spread = np.sqrt(((inverse @ meat) * inverse.T).sum(1))
         freedom = max(1 - n / (mass**2 / np.square(weights).sum()), 0.05)
         errors = np.sqrt(residual / mass / freedom)[:, None] * spread
         r2 = np.where(total > 1e-24, 1 - residual / np.maximum(total, 1e-300), 1.0)
