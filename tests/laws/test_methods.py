@@ -5,7 +5,7 @@ import pytest
 from pellucid.catalog import everything
 from pellucid.testing import check_method
 
-EXPECTED = {"saliency": 9, "integrated_gradients": 9, "edge_filter": 2}
+EXPECTED = {"saliency": 9, "integrated_gradients": 9, "lime_neighbours": 9, "edge_filter": 2}
 """Methods that do not apply to all twelve problems (no gradients, no images), and to how many they do."""
 
 

@@ -267,6 +267,7 @@ class Session:
     def gradients(self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None) -> np.ndarray:
         """Σ_j weights[j] · ∂target/∂x at point j, ``Float64[Q, D]``, summed as it goes.
 
+        ``weights`` are ``Float[count]`` for all questions or ``Float[Q, count]``, each question's own.
         ``points(questions, indices)`` makes the points ``[b, D]`` for ``Int[b]`` questions and indices
         0 … count − 1. Raises :class:`NotApplicable` where the model gives no gradient.
         """
@@ -285,7 +286,9 @@ class Session:
             asked = chosen[g].repeat_interleave(c.stop - c.start)
             steps = torch.arange(c.start, c.stop).repeat(g.stop - g.start)
             grads = self._gradient(points(asked, steps), asked).double()
-            out[g] += factors[c] @ grads.reshape(g.stop - g.start, -1, grads.shape[1])
+            stacked = grads.reshape(g.stop - g.start, -1, grads.shape[1])
+            own = factors[g, None, c] if factors.ndim == 2 else factors[c]
+            out[g] += (own @ stacked).reshape(len(stacked), -1)
 
         self._each_block((len(chosen), count), work)
         return out.cpu().numpy()

@@ -175,6 +175,17 @@ def _quality(change: np.ndarray, residual: np.ndarray, weights: np.ndarray) -> t
     return (1 - left / total if total > 1e-24 else 1.0), float(np.sqrt(left / mass))
 
 
+def local_line(steps: np.ndarray, change: np.ndarray) -> tuple[float, float]:
+    """R² and error of the least-squares line through ``change [k]`` at ``steps [k, D]`` from the row.
+
+    NaN where there are no more points than elements: any line would do.
+    """
+    if steps.shape[1] >= len(steps):
+        return float("nan"), float("nan")
+    even = np.ones(len(change))
+    return _quality(change, _ridge(steps, change, even, 1e-9)[2], even)
+
+
 def _switches(rng: np.random.Generator, n: int, samples: int) -> np.ndarray:
     """Players on and off by a fair coin; the first row has everyone."""
     masks = rng.random((samples, n)) < 0.5

@@ -133,7 +133,8 @@ def _matrix(
 def agreement(explanations: Mapping[str, Explanation]) -> np.ndarray:
     """``Float64[m, m]``: mean over rows of the rank correlation between the sizes of two methods' contributions.
 
-    Sizes, because some methods have no signs, as in the metric ``agreement``. NaN where two methods speak of different players, or where every row is undefined (one player, or all equal).
+    Sizes, because some methods have no signs, as in the metric ``agreement``. NaN where two methods speak of
+    different players, or where every row is undefined (one player, or all equal).
     """
     listed = list(explanations.values())
     matrix = np.full((len(listed), len(listed)), np.nan)
