@@ -25,7 +25,7 @@ demo: $(READY)
 	@echo "The report: $(CURDIR)/runs/demo/report.html"
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 check: $(READY)
 	$(BIN)/ruff format --check
