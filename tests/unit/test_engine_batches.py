@@ -108,6 +108,16 @@ def test_rows_that_depend_on_their_neighbours_are_asked_alone(method, rows):
     assert "batch_coupled" in [caution.code for caution in e.warnings] and e.cost.batch == 1
 
 
+def test_a_single_row_has_a_neighbour_made_for_it_to_tell_coupled_rows():
+    class Centred(nn.Module):
+        def forward(self, x):
+            return BODY(x - x.mean(0))
+
+    e = pellucid.explain(Centred(), X[:1], "exact_shapley", background=BACKGROUND)
+    assert "batch_coupled" in [caution.code for caution in e.warnings]
+    assert np.abs(e.values).max() < 1e-12  # alone, every row is its own mean
+
+
 class Dice(nn.Module):
     def forward(self, x):
         return BODY(torch.nn.functional.dropout(x, 0.5, training=True))

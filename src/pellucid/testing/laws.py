@@ -7,6 +7,7 @@ at the first that is broken. A method that declares an axiom among its ``promise
 from __future__ import annotations
 
 import json
+import random
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -265,17 +266,21 @@ def trace_of(problem: Problem) -> dict[str, Any]:
         "inputs": {name: tensor.detach().numpy().tobytes() for name, tensor in problem.inputs.tensors.items()},
         "torch": torch.get_rng_state().numpy().tobytes(),
         "numpy": np.random.get_state()[1].tobytes(),  # pyright: ignore[reportArgumentType]  a tuple, by default
+        "python": random.getstate(),
         "filters": len(warnings.filters),
+        "type": torch.get_default_dtype(),
         "grad": torch.is_grad_enabled(),
     }
     module = getattr(problem.model, "module", None)
     if isinstance(module, nn.Module):
         found["state"] = {name: tensor.detach().numpy().tobytes() for name, tensor in module.state_dict().items()}
         found["modes"] = [m.training for m in module.modules()]
+        found["buffers"] = [buffer.numpy().tobytes() for buffer in module.buffers()]
         found["hooks"] = [
-            len(m._forward_hooks) + len(m._backward_hooks) + len(m._forward_pre_hooks) for m in module.modules()
+            (name, len(value)) for m in module.modules() for name, value in vars(m).items() if name.endswith("hooks")
         ]
-        found["parameters"] = [(p.requires_grad, p.grad is None) for p in module.parameters()]
+        found["parameters"] = [(id(p), p.requires_grad, id(p.grad)) for p in module.parameters()]
+        found["gradients"] = [p.grad.numpy().tobytes() for p in module.parameters() if p.grad is not None]
         found["attributes"] = [sorted(vars(m)) for m in module.modules()]
     return found
 
