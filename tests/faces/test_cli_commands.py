@@ -1,0 +1,329 @@
+"""The command line as a person uses it: every command on small files, and every way to get it wrong."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from pellucid.faces import cli, options, running
+
+HOSTILE = "[bold]sa\u202ely[/]"
+"""A column's name that would change colours and turn letters around, if anything obeyed it."""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table, and a network for it with weights and encoding."""
+    from pellucid.backends.torch_files import save_weights
+    from pellucid.data.encoding import Encoding
+    from pellucid.data.reading import read
+    from pellucid.training.fit import fresh
+    from pellucid.training.networks import mlp
+
+    folder = tmp_path_factory.mktemp("my files")
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 120)).round(3)
+    city = rng.choice(["Rome", "Oslo"], 120)
+    lines = [f"{x},{y},{c},{'yes' if x + y > 0 else 'no'}" for x, y, c in zip(a, b, city, strict=True)]
+    (folder / "table.csv").write_text(f"age,{HOSTILE},city,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    data = read(folder / "table.csv", label="label")
+    encoding = Encoding.fit(data.train)
+    encoding.save(folder / "encoding.json")
+    save_weights(fresh(mlp, 0, inputs=encoding.width, hidden=(4,), outputs=2), folder / "net.safetensors")
+    (folder / "arguments").write_text(json.dumps({"inputs": encoding.width, "hidden": [4], "outputs": 2}))
+    return folder
+
+
+@pytest.fixture
+def typed(files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Type words after ``pellucid``; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(files)
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    def type_(*words: str) -> tuple[int, str, str]:
+        code = running.run(typer.main.get_command(cli.app), words)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return type_
+
+
+def question(files: Path) -> list[str]:
+    loading = ["--weights", "net.safetensors", "--arguments", (files / "arguments").read_text()]
+    named = ["--encoding", "encoding.json", "--label", "label"]
+    return ["pellucid.training.networks:mlp", "table.csv", *loading, *named]
+
+
+SMALL = ("--methods", "saliency,exact_shapley", "--metrics", "complexity", "--rows", "3", "--workers", "1")
+
+
+# Help and lists ------------------------------------------------------------------------------
+
+
+def test_help_needs_nothing_dear() -> None:
+    code = (
+        "import sys; from pellucid.faces import cli, running; import typer\n"
+        "assert running.run(typer.main.get_command(cli.app), ['--help']) == 0\n"
+        "dear = [m for m in ('torch', 'pandas', 'altair', 'sklearn', 'numpy') if m in sys.modules]\n"
+        "sys.exit(' '.join(dear) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "audit" in done.stdout
+
+
+def test_version_and_help_of_every_command(typed: Run) -> None:
+    from pellucid import __version__
+
+    assert typed("--version") == (0, f"{__version__}\n", "")
+    assert typed()[0] == 0
+    for name in ("demo", "audit", "explain", "evaluate", "compare", "diff", "report", "methods", "metrics"):
+        code, out, _ = typed(name, "--help")
+        assert code == 0
+        assert "--json" in out
+
+
+def test_arguments_and_choices_are_told() -> None:
+    from pellucid.reports.narrative import AUDIENCES
+
+    assert options.AUDIENCES == AUDIENCES
+    for command in typer.main.get_command(cli.app).commands.values():  # pyright: ignore[reportAttributeAccessIssue]
+        assert all(getattr(param, "help", None) for param in command.params), command.name
+
+
+@pytest.mark.parametrize("room", ["methods", "metrics"])
+def test_lists_hold_the_whole_catalogue(typed: Run, room: str) -> None:
+    from pellucid.catalog import everything
+    from pellucid.records.settings import described
+
+    code, out, _ = typed(room)
+    assert code == 0
+    assert all(name in out for name in everything(room))
+    listed = json.loads(typed(room, "--json")[1])[room]
+    assert [card["name"] for card in listed] == list(everything(room))
+    for card in listed:
+        assert [s["name"] for s in card["settings"]] == [s.name for s in described(everything(room)[card["name"]])]
+
+
+def test_one_method_with_its_settings(typed: Run) -> None:
+    code, out, _ = typed("methods", "Integrated-Gradients")
+    assert code == 0
+    for part in ("steps", "points on the path", "completeness", "Sundararajan"):
+        assert part in out
+    code, out, err = typed("methods", "intergrated_gradients")
+    assert (code, out) == (2, "")
+    assert "did you mean 'integrated_gradients'?" in err
+
+
+# Explaining ----------------------------------------------------------------------------------
+
+
+def test_explain_says_what_the_function_says(typed: Run, files: Path) -> None:
+    code, out, err = typed("explain", *question(files), "--rows", "0:2", "--method", "exact_shapley", "--out", "e")
+    assert (code, err) == (0, "")
+    from pellucid.records.explanation import Explanation
+
+    kept = Explanation.load(files / "e.npz")
+    assert len(kept) == 2
+    assert "Raised most by" in out
+    assert "\u202e" not in out and "[bold]sa\\u202ely[/]" in out
+    again = json.loads(typed("explain", *question(files), "--rows", "0,1", "--method", "exact_shapley", "--json")[1])
+    assert np.array_equal(again["attributions"], kept.attributions)
+    assert again["outputs"] == [list(names) for names in kept.outputs]
+
+
+def test_explain_takes_settings_targets_and_backgrounds(typed: Run, files: Path) -> None:
+    asked = ["explain", *question(files), "--rows", "test", "--json"]
+    path = json.loads(typed(*asked, "--method", "integrated_gradients", "--set", "steps=7", "--target", "yes,no")[1])
+    assert path["settings"]["steps"] == 7
+    from pellucid.data.reading import read
+
+    assert len(path["attributions"]) == len(read("table.csv", label="label").test)
+    zeros = json.loads(typed(*asked, "--background", "zeros", "--target", "yes")[1])
+    given = json.loads(typed(*asked, "--background", "table.csv", "--target", "yes")[1])
+    assert zeros["base"] != given["base"]
+    assert zeros["outputs"][0] == ["yes"]
+
+
+def test_explain_in_chinese_for_the_person(typed: Run, files: Path) -> None:
+    code, out, _ = typed(
+        "explain", *question(files), "--rows", "3", "--language", "zh", "--audience", "person", "--method", "occlusion"
+    )
+    assert code == 0
+    assert "第 0 行" in out and "本文由机器自动撰写" in out
+
+
+def test_a_narrow_window_cuts_no_number(typed: Run, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = typed("evaluate", *question(files), str(kept_explanation(typed, files)), "--metrics", "complexity")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 40
+    assert "metric: complexity" in out
+
+
+# Grading -------------------------------------------------------------------------------------
+
+
+def kept_explanation(typed: Run, files: Path) -> Path:
+    path = files / "kept.npz"
+    if not path.exists():
+        assert typed("explain", *question(files), "--rows", "5,2,9", "--method", "saliency", "--out", str(path))[0] == 0
+    return path
+
+
+def test_evaluate_finds_the_rows_of_a_record(typed: Run, files: Path) -> None:
+    path = kept_explanation(typed, files)
+    code, out, err = typed("evaluate", *question(files), str(path), "--metrics", "abpc,complexity", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)["scores"]
+    assert [row["metric"] for row in found] == ["abpc", "complexity"]
+    said = json.loads(
+        typed("evaluate", *question(files), str(path), "--metrics", "abpc", "--rows", "5,2,9", "--json")[1]
+    )
+    assert said["scores"][0]["value"] == found[0]["value"]
+    code, _, err = typed("evaluate", *question(files), str(path), "--rows", "0:3")
+    assert code == 2, err
+
+
+def test_evaluate_takes_values_made_elsewhere(typed: Run, files: Path) -> None:
+    np.save(files / "made.npy", np.random.default_rng(0).normal(size=(4, 3)))
+    code, out, _ = typed("evaluate", *question(files), "made.npy", "--rows", "0:4", "--metrics", "abpc", "--json")
+    assert code == 0
+    assert json.loads(out)["scores"][0]["status"] == "ok"
+    code, _, err = typed("evaluate", *question(files), "made.npy")
+    assert code == 2
+    assert "--rows 0:4" in err
+
+
+def test_compare_ranks_and_lists_what_failed(typed: Run, files: Path) -> None:
+    asked = ["compare", *question(files), "--rows", "0:3", "--metrics", "abpc,complexity"]
+    code, out, _ = typed(*asked, "--methods", "saliency,occlusion")
+    assert code == 0
+    assert "Best first" in out
+    code, out, _ = typed(*asked, "--methods", "saliency,edge_filter", "--json")
+    found = json.loads(out)
+    assert code == 3
+    assert [failure["method"] for failure in found["failed"]] == ["edge_filter"]
+
+
+# Audits --------------------------------------------------------------------------------------
+
+
+def test_an_audit_is_made_again_by_its_own_command(typed: Run, files: Path) -> None:
+    code, out, err = typed("audit", *question(files), *SMALL, "--out", "first run")
+    assert (code, err) == (0, "")
+    assert "first run/report.html" in out and "Nothing failed" in out
+    study = json.loads((files / "first run" / "study.json").read_text(encoding="utf-8"))
+    words = shlex.split(study["provenance"]["command"])
+    assert words == ["pellucid", "audit", *question(files), *SMALL, "--out", "first run"]
+    words[words.index("first run")] = "second run"
+    assert typed(*words[1:])[0] == 0
+    code, out, _ = typed("diff", "first run", "second run", "--json")
+    assert (code, json.loads(out)) == (0, {"identical": True, "differences": []})
+    assert "Identical" in typed("diff", "first run", "second run")[1]
+    code, out, _ = typed("report", "first run", "second run", "--out", "both.html", "--language", "zh", "--json")
+    assert code == 0
+    assert 'lang="zh' in (files / json.loads(out)["report"]).read_text(encoding="utf-8")
+    _refuses_another_question(typed, files)
+
+
+def _refuses_another_question(typed: Run, files: Path) -> None:
+    code, out, err = typed("audit", *question(files), *SMALL, "--seed", "1", "--out", "first run")
+    assert (code, out) == (2, "")
+    assert "seed" in err and "--fresh" in err
+    code, out, _ = typed("audit", *question(files), *SMALL, "--seed", "1", "--out", "first run", "--fresh", "--json")
+    assert code == 0
+    assert json.loads(out)["failed"] == 0
+    code, out, _ = typed("diff", "first run", "second run", "--json")
+    assert json.loads(out)["identical"] is False
+
+
+def test_an_audit_with_failed_items_says_so(typed: Run, files: Path) -> None:
+    poor = ("--metrics", "complexity", "--rows", "1", "--workers", "1", "--budget", "2")
+    asked = ("audit", *question(files), "--methods", "saliency,kernel_shapley", *poor, "--out", "poor")
+    code, out, _ = typed(*asked, "--json")
+    assert code == 3
+    assert json.loads(out)["failed"] == 1
+    (failed,) = json.loads(out)["studies"][0]["failed"]
+    assert (failed["method"], failed["status"]) == ("kernel_shapley", "failed")
+    code, out, _ = typed(*asked)
+    assert code == 3
+    assert failed["reason"] in out
+
+
+# Requests that cannot be served ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--label", "lable"], "did you mean 'label'"),
+        (["--method", "limee"], "did you mean 'lime'"),
+        (["--method", "lime", "--set", "smaples=5"], "lime has no setting 'smaples'"),
+        (["--method", "lime", "--set", "samples=many"], "samples='many' cannot be read"),
+        (["--method", "lime", "--set", "samples=1"], "out of range"),
+        (["--method", "lime", "--set", "samples"], "'samples' is not name=value"),
+        (["--set", "samples=9"], "name the method"),
+        (["--rows", "999"], "there is no row 999"),
+        (["--rows", "5:5"], "are none"),
+        (["--rows", "nowhere.csv"], "names no rows"),
+        (["--target", "maybe"], "maybe"),
+        (["--weights", "nowhere.safetensors"], "could not open the file"),
+        (["--encoding", "nowhere.json"], "nowhere.json"),
+        (["--arguments", "{"], "is not JSON"),
+        (["--arguments", '{"depth": 2}'], "depth"),
+        (["--read", "delimiter=;"], "there is no column named 'label'"),
+        (["--read", "delimitr=;"], "reading has no setting 'delimitr'"),
+        (["--language", "fr"], "'fr' is not one of"),
+        (["--budget", "0"], "budget"),
+    ],
+)
+def test_a_bad_request_is_refused_in_a_sentence(typed: Run, files: Path, words: list[str], told: str) -> None:
+    code, out, err = typed("explain", *question(files), "--rows", "0", *words)
+    assert (code, out) == (2, ""), err
+    assert err.startswith("error: ") and told in err and "Traceback" not in err
+    code, out, err = typed("explain", *question(files), "--rows", "0", *words, "--json")
+    assert (code, err) == (2, "")
+    assert told in json.loads(out)["error"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty"),
+        (b"a;b;label\n1;2;yes\n", "delimiter=';'"),
+        (b"a,b,label\n1,\x00,2\n", "zero bytes"),
+        (b"a,b,label\n1,2\n", "expected 3 fields, found 2"),
+        (b"a,label\n\xff\xfe,1\n", "latin-1"),
+    ],
+)
+def test_an_unreadable_table_is_named_with_its_line(typed: Run, files: Path, content: bytes, told: str) -> None:
+    (files / "bad.csv").write_bytes(content)
+    words = [word.replace("table.csv", "bad.csv") for word in question(files)]
+    code, _, err = typed("audit", *words, "--out", "never")
+    assert code == 2
+    assert told in err and "bad.csv" in err
+    assert not (files / "never").exists()
+
+
+def test_other_bad_requests(typed: Run, files: Path) -> None:
+    assert typed("explian")[0] == 2
+    assert "'explain'" in typed("explian")[2]
+    assert typed("explain", "nowhere.pt2", "table.csv")[0] == 2
+    assert typed("demo", "--data", "table.csv")[0] == 2
+    assert typed("diff", "nowhere", "nowhere")[0] == 2
+    assert typed("evaluate", *question(files), "table.csv")[0] == 2
+    without_label = [word for word in question(files) if word not in ("--label", "label")]
+    code, _, err = typed("audit", *without_label, "--out", "never")
+    assert code == 2
+    assert "--label" in err
