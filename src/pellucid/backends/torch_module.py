@@ -6,8 +6,9 @@ import copy
 import inspect
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,8 +233,8 @@ def _held(value: Any, depth: int = 3) -> _Held:
 def _returned(held: _Held) -> Any:
     """The object that was held, holding what it held; nothing is touched that did not change."""
     same, content = held.same, held.content
-    if content is None:
-        return same
+    if content is None or (not isinstance(same, Tensor) and not content and not same):
+        return same  # nothing was held, or nothing then and nothing now
     if isinstance(same, Tensor):
         with torch.no_grad():
             _put_tensor_back(same, content)
@@ -301,10 +302,17 @@ def _argument_names(module: nn.Module) -> tuple[tuple[str, ...], bool]:
     """The names ``forward`` takes its inputs by, in order, and whether it takes any others too."""
     if isinstance(module, torch.jit.ScriptModule):
         return tuple(argument.name for argument in module.forward.schema.arguments[1:]), False  # pyright: ignore[reportFunctionMemberAccess]
+    return _names_in_signature(getattr(module.forward, "__func__", module.forward))
+
+
+@lru_cache(maxsize=256)
+def _names_in_signature(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """Kept per function, because reading a signature takes as long as running a small network."""
     try:
-        parameters = inspect.signature(module.forward).parameters.values()
+        parameters = list(inspect.signature(forward).parameters.values())
     except (TypeError, ValueError):  # a forward written in C has no signature
         return (), False
+    parameters = parameters[1:] if parameters and parameters[0].name == "self" else parameters
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     return tuple(p.name for p in parameters if p.kind in kinds), anything

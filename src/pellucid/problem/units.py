@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import prod
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,7 @@ class Elements(Units):
     """Every input element a player of its own; values then have the input's own shape."""
 
     def make(self, inputs: Inputs, encoding: Any = None) -> Players:
-        names: list[str] = []
-        for tensor, shape in inputs.shapes.items():
-            lead = "" if tensor == WHOLE else f"{tensor} "
-            names += [f"{lead}{_place(shape, index)}" for index in range(prod(shape))]
+        names = _element_names(tuple(inputs.shapes.items()))
         shapes = list(inputs.shapes.values())
         layout = shapes[0] if len(shapes) == 1 else ()
         return Players.elements(names, layout=layout)
@@ -48,7 +46,14 @@ class Words(Units):
         return Players(labels, names, kind="word")
 
 
-def _place(shape: tuple[int, ...], index: int) -> str:
-    if len(shape) == 1:
-        return f"x{index}"
-    return ",".join(str(int(i)) for i in np.unravel_index(index, shape))
+@lru_cache(maxsize=8)
+def _element_names(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[str, ...]:
+    """A name for every element; kept, because an image has thousands and every call needs them."""
+    names: list[str] = []
+    for tensor, shape in shapes:
+        lead = "" if tensor == WHOLE else f"{tensor} "
+        if len(shape) == 1:
+            names += [f"{lead}x{index}" for index in range(shape[0])]
+        else:
+            names += [lead + ",".join(map(str, place)) for place in product(*map(range, shape))]
+    return tuple(names)
