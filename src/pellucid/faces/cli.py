@@ -52,6 +52,7 @@ def demo(
     label: options.Label = None,
     seed: options.Seed = 0,
     language: options.Language = "en",
+    fresh: options.Fresh = False,
 ) -> int:
     """Train small networks, save them, audit them from their files, and write a report: about a minute each."""
     from ..studies.demo import demo as demonstrate
@@ -59,7 +60,7 @@ def demo(
     if data is not None and label is None:
         raise typer.BadParameter("say which column of the table is to be predicted", param_hint="'--label'")
     desk = _desk(context)
-    asked: dict[str, Any] = {"data": data, "label": label, "seed": seed, "language": language}
+    asked: dict[str, Any] = {"data": data, "label": label, "seed": seed, "language": language, "fresh": fresh}
     studies = demonstrate(out, command=desk.typed, listener=desk.listener, **asked)
     return showing.studies(desk, studies, out / "report.html", language)
 

@@ -44,13 +44,12 @@ class Trained:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     truth: Callable[[Any, Any], np.ndarray] | None = None
 
-    def audited(self, folder: Path, command: str, seed: int, language: str, listener: Listener) -> Study:
+    def audited(self, folder: Path, **how: Any) -> Study:
         """Load the network from its files and audit it, as a user would."""
         loading: dict[str, Any] = {} if self.weights is None else {"weights": self.weights, "arguments": self.arguments}
         model = load(self.path, encoding=self.encoding, name=self.name, **loading)
         return audit(
-            model, self.data, out=folder, seed=seed, name=self.name, language=language, truth=self.truth,
-            command=command, listener=listener,
+            model, self.data, out=folder, name=self.name, truth=self.truth, **how
         )  # fmt: skip
 
 
@@ -61,6 +60,7 @@ def demo(
     label: str | None = None,
     seed: int = 0,
     language: str = "en",
+    fresh: bool = False,
     command: str = "",
     listener: Listener | None = None,
 ) -> list[Study]:
@@ -72,11 +72,12 @@ def demo(
     root, listener = Path(out), listener or Silent()
     command = command or _typed(root, data, label, seed)
     makers = [_loans, _tumours, _digits] if data is None else [_own_table(data, label)]
-    studies = []
+    studies: list[Study] = []
+    how = {"seed": seed, "language": language, "fresh": fresh, "command": command, "listener": listener}
     for make in makers:
         trained = make(root, seed, listener)
         folder = root / trained.name.replace(" ", "_")
-        studies.append(trained.audited(folder, command, seed, language, listener))
+        studies.append(trained.audited(folder, **how))
     write_report(studies, root / "report.html", language)
     return studies
 
