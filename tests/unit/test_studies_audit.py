@@ -238,3 +238,16 @@ def test_the_model_is_left_alone(tmp_path: Path) -> None:
     pellucid.audit(net, small_data(), out=tmp_path / "run", methods=["saliency"], metrics=["sparseness"], rows=4)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert all(module.training for module in net.modules())
+
+
+def test_what_the_time_budget_skipped_is_taken_up_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = pellucid.Budget(seconds=50.0)
+    clock = iter([0.0] + [1e9] * 10_000)
+    with monkeypatch.context() as late:
+        late.setattr("time.monotonic", lambda: next(clock))
+        first = small_audit(tmp_path / "run", budget=budget)
+    assert {failure.status for failure in first.failed} == {"skipped"} and not first.explanations
+    second = small_audit(tmp_path / "run", budget=budget)
+    assert not second.failed and np.isfinite(second.explanations["occlusion"].values).all()

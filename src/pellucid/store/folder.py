@@ -22,6 +22,8 @@ from ..records.errors import StoreError
 from ..records.files import digest, digest_file, dumps, read_json, write_bytes, write_json
 from .ledger import Entry, Ledger
 
+SPENT = "the time budget was spent"
+"""Why a unit was skipped that another start of the same run takes up again."""
 TABLES = ("predictions", "contributions", "scores", "findings", "failed")
 WRITTEN = ("question.json", "study.json", "report.html", *(f"{table}.csv" for table in TABLES))
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -83,7 +85,7 @@ class Folder:
 
     def is_done(self, entry: Entry | None) -> bool:
         """Whether a unit need not be done again: it ended, and its result (if it has one) is unharmed."""
-        if entry is None or entry.status is None:
+        if entry is None or entry.status is None or entry.reason == SPENT:
             return False
         if entry.status != "ok":
             return True

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..records.joining import joined
 from ..records.messages import Caution
 from ..records.score import Score, Scores
 from ..records.study import Failure, Study
-from ..store.folder import Folder, key_of
+from ..store.folder import SPENT, Folder, key_of
 from ..store.keeping import keep_study, read_study
 from .checking import checked, predictions
 from .plan import Choices, Plan, planned
@@ -85,9 +86,11 @@ def audit(
     data = data if isinstance(data, Dataset) else read(data, label=label, seed=seed)
     choices = Choices(methods, metrics, rows, target, background, removal, players, budget, seed, truth)
     plan = planned(model, data, encoding, choices)
-    folder = Folder(out, plan.question, fresh=fresh)
+    folder = Folder(Path(out), plan.question, fresh=fresh)
     if (folder.path / "study.json").exists():
-        return publish(read_study(folder.path), language)
+        study = read_study(folder.path)
+        if all(failure.reason != SPENT for failure in study.failed):
+            return publish(study, language)
     workshop = _workshop(plan, folder, listener or Silent(), workers, timeout)
     explanations, failed = _explained(plan, workshop)
     scores, more = _graded(plan, workshop, explanations)

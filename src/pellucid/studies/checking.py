@@ -22,7 +22,9 @@ FEW_COLUMNS = 3
 
 
 def checked(model: Model, data: Dataset, seed: int) -> tuple[Finding, ...]:
-    """All checks that fit the task, on the test split and its slices."""
+    """All checks that fit the task, on the test split and its slices; none without labels."""
+    if data.labels is None:
+        return ()
     case = case_of(model, data.test, _slices(data), seed)
     kinds = [kind for kind in everything("checks").values() if data.task in kind.tasks]
     return tuple(finding for kind in kinds for finding in kind().run(case))
@@ -32,11 +34,14 @@ def case_of(model: Model, rows: Dataset, groups: Mapping[str, np.ndarray], seed:
     """What the model answers for labelled rows."""
     outputs = answers(as_problem(model, rows.features))
     labels, classes = _aligned(rows, model)
-    return CheckCase(outputs, labels, task=rows.task, classes=classes, slices=groups, seed=seed)
+    task = rows.task or "classification"
+    return CheckCase(outputs, labels, task=task, classes=classes, slices=groups, seed=seed)
 
 
 def predictions(model: Model, rows: Dataset) -> tuple[dict[str, Any], ...]:
     """One line per row: its place in the file, what the model said, how surely, and what was true."""
+    if rows.labels is None:
+        return tuple({"row": int(row)} for row in rows.row_numbers)
     case = case_of(model, rows, {}, 0)
     lines = []
     for place, row in enumerate(rows.row_numbers):
@@ -53,6 +58,13 @@ def predictions(model: Model, rows: Dataset) -> tuple[dict[str, Any], ...]:
     return tuple(lines)
 
 
+def labels_of(rows: Dataset) -> np.ndarray:
+    """The labels; raises :class:`InputError` where there are none."""
+    if rows.labels is None:
+        raise InputError("the data have no label", fix="name it: label=… (--label)")
+    return rows.labels
+
+
 def _slices(data: Dataset) -> dict[str, np.ndarray]:
     if not data.is_table or data.schema is None:
         return {}
@@ -64,13 +76,14 @@ def _slices(data: Dataset) -> dict[str, np.ndarray]:
 
 def _aligned(test: Dataset, model: Model) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels as numbers of the model's outputs: by name where both have names, in the data's order otherwise."""
+    labels = labels_of(test)
     if test.task == "regression":
-        return test.labels, ()
+        return labels, ()
     classes = tuple(map(str, test.classes))
     if model.labels is None or len(model.labels) == 1 or tuple(model.labels) == classes:
-        return test.labels, classes
+        return labels, classes
     unknown = sorted(set(classes) - set(model.labels))
     if unknown:
         raise InputError(f"the label has classes that the model's outputs do not name: {', '.join(unknown[:5])}")
     places = np.array([model.labels.index(name) for name in classes])
-    return places[test.labels], model.labels
+    return places[labels], model.labels

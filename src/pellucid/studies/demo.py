@@ -26,6 +26,7 @@ from ..records.study import Study
 from ..training.fit import fit, fresh
 from ..training.networks import loan_network, mlp, small_cnn
 from .auditing import audit
+from .checking import labels_of
 from .publishing import write_report
 
 EPOCHS = 120
@@ -143,7 +144,7 @@ def _digits(root: Path, seed: int, listener: Listener) -> Trained:
     weights = root / "models" / "digits.safetensors"
     save_weights(network, weights)
     encoding.save(root / "models" / "digits.encoding.json")
-    write_arrays(root / "data" / "digits.npz", {"images": data.array, "labels": data.labels})
+    write_arrays(root / "data" / "digits.npz", {"images": data.array, "labels": labels_of(data)})
     arguments = {"channels": 1, "height": 8, "width": 8, "classes": 10}
     return Trained(
         "digits",
@@ -183,7 +184,7 @@ def _fitted(network: torch.nn.Module, data: Dataset, encoding: Any, loss: Any, s
     """Train on the train split, keep the best weights on the validation split."""
 
     def pair(part: Dataset) -> tuple[np.ndarray, np.ndarray]:
-        return encoding.encode(part.features), part.labels
+        return encoding.encode(part.features), labels_of(part)
 
     fit(
         network,

@@ -16,7 +16,8 @@ import torch
 from ..engine.listener import Listener
 from ..records.errors import Cancelled, NotApplicable, PellucidError
 from ..records.study import Status
-from ..store.folder import Folder
+from ..store.folder import SPENT, Folder
+from ..store.ledger import Entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Unit:
 class _Running:
     unit: Unit
     process: Any
-    pipe: Connection
+    pipe: Any
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -76,9 +77,9 @@ class Workshop:
                 left.process.kill()
                 left.process.join()
 
-    def _settled(self, unit: Unit, known: dict[str, Any]) -> bool:
+    def _settled(self, unit: Unit, known: dict[str, Entry]) -> bool:
         entry = known.get(unit.key)
-        if not self.folder.is_done(entry):
+        if entry is None or not self.folder.is_done(entry):
             return False
         halves = unit.halves() if entry.status == "failed" and unit.halves else []
         if any(half.key in known for half in halves):
@@ -88,7 +89,7 @@ class Workshop:
     def _start(self, unit: Unit, running: list[_Running], waiting: list[Unit]) -> None:
         self.folder.ledger.begin(unit.key, unit.kind, unit.name, unit.rows)
         if self.deadline is not None and time.monotonic() > self.deadline:
-            self._end(unit, "skipped", "the time budget was spent", 0.0, "")
+            self._end(unit, "skipped", SPENT, 0.0, "")
             return
         if not self.isolated:
             began = time.perf_counter()
