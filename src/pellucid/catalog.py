@@ -106,11 +106,12 @@ def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
 
 
 def methods_for(problem: Any) -> list[Any]:
-    """The methods (controls left out) that a problem's model and rows can take, with their default settings."""
+    """The default methods (controls left out) that a problem's model and rows can take, with their default settings."""
     return [
         kind()
         for kind in everything("methods").values()
         if kind.role == "method"
+        and kind.default
         and all(isinstance(problem.model, need) for need in kind.needs)
         and (not kind.kinds or problem.kind in kind.kinds)
     ]

@@ -40,6 +40,7 @@ class LimeNeighbours(Method):
     needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     promises: ClassVar[tuple[str, ...]] = ("null_player", "implementation_invariance")
     sampled: ClassVar[bool] = True
+    default: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
         spread, change, lines = _spread(session), [], []

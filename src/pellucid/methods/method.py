@@ -36,6 +36,7 @@ class Method(Settings, ABC):
     at_rows: True where it asks for ``session.slopes``: the pass that binds the target then gives them too.
     sampled: True where another seed gives another answer.
     signed: False where values are magnitudes without direction.
+    default: whether an audit or comparison takes it where no methods are named.
     role: ``"method"``, or ``"control"`` for attributions that know nothing of the model.
     """
 
@@ -48,6 +49,7 @@ class Method(Settings, ABC):
     at_rows: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
     signed: ClassVar[bool] = True
+    default: ClassVar[bool] = True
     role: ClassVar[str] = "method"
     answers: ClassVar[type] = Explanation
 
