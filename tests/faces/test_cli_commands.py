@@ -24,7 +24,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table, and a network for it with weights and encoding."""
-    from pellucid.backends.torch_files import save_weights
+    from pellucid.backends.saving import save_weights
     from pellucid.data.encoding import Encoding
     from pellucid.data.reading import read
     from pellucid.training.fit import fresh

@@ -58,9 +58,6 @@ GETATTR_BY_NAME = {
 """Modules that look up an attribute by a name which neither stands in the call nor is drawn from a list beside it.
 In a door that name was typed by the user, as ``package.module:function``; it never comes from a file."""
 
-LONG = {"backends/torch_files.py", "engine/session.py"}
-"""Files longer than the rest, until they are divided."""
-
 Rule = Callable[[File], list[str]]
 
 
@@ -97,7 +94,7 @@ def test_the_first_line_says_what_the_file_is_for() -> None:
 def test_functions_and_files_can_be_seen_at_once() -> None:
     def rule(file: File) -> list[str]:
         lines = len(file.text.splitlines())
-        found = [file.at(file.tree, f"{lines} lines")] if lines > LONGEST_FILE and file.name not in LONG else []
+        found = [file.at(file.tree, f"{lines} lines")] if lines > LONGEST_FILE else []
         for node in ast.walk(file.tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 told = node.body[0] if ast.get_docstring(node) else None
@@ -295,7 +292,7 @@ def test_attributes_are_looked_up_by_written_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [READ_OR_WRITE, KEEP_RANDOM_STATE, IMPORT_BY_NAME, GETATTR_BY_NAME, LONG], ids=lambda names: min(names)
+    "names", [READ_OR_WRITE, KEEP_RANDOM_STATE, IMPORT_BY_NAME, GETATTR_BY_NAME], ids=lambda names: min(names)
 )
 def test_exceptions_are_files_that_exist(names: set[str]) -> None:
     assert names <= {file.name for file in files()}

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import pellucid
-from pellucid.backends.torch_files import export_network, load_module, save_weights
+from pellucid.backends.saving import export_network, save_weights
+from pellucid.backends.torch_files import load_module
 from pellucid.data.images import ImageEncoding
 from pellucid.records.errors import LoadError, PellucidError
 from pellucid.removals import Constant

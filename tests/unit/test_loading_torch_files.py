@@ -20,14 +20,8 @@ import torch
 from torch import nn
 
 from pellucid.backends import torch_files
-from pellucid.backends.torch_files import (
-    export_network,
-    kind_of,
-    load_exported,
-    load_module,
-    load_with_factory,
-    save_weights,
-)
+from pellucid.backends.saving import export_network, save_weights
+from pellucid.backends.torch_files import kind_of, load_exported, load_module, load_with_factory
 from pellucid.records.errors import LoadError, ModelError
 
 MLP = "pellucid.training.networks:mlp"

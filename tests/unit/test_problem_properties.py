@@ -13,8 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from pellucid.doors.question import as_problem, as_target
 from pellucid.engine.engine import opened
-from pellucid.engine.memory import edges
-from pellucid.engine.session import cut
+from pellucid.engine.memory import cut, edges
 from pellucid.problem.inputs import Inputs
 from pellucid.problem.removal import path_start
 from pellucid.problem.target import All, Class, Contrast, EachRow, Predicted, Top

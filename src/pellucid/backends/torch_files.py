@@ -22,8 +22,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ..records.errors import LoadError, ModelError, shorten
-from ..records.files import write_bytes
+from ..records.errors import LoadError, shorten
 from .archive import Archive, Limits, open_archive
 from .exported_text import SAVE_ANEW, clean_payload, clean_program
 
@@ -161,7 +160,7 @@ def load_exported(path: str | os.PathLike[str], limits: Limits | None = None) ->
     """
     with open_archive(path, limits) as archive:
         copy = sanitised(archive)
-    return _exported(copy, str(path))
+    return exported(copy, str(path))
 
 
 def sanitised(archive: Archive) -> bytes:
@@ -214,7 +213,7 @@ def _zipped(parts: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _exported(copy: bytes, where: str) -> LoadedModule:
+def exported(copy: bytes, where: str) -> LoadedModule:
     """The module in an archive that :func:`sanitised` made."""
     from torch.export.pt2_archive._package import load_pt2
 
@@ -261,50 +260,6 @@ def _in_training(program: Any) -> bool:
         node.target in flag and len(node.args) > flag[node.target] and node.args[flag[node.target]] is True
         for node in program.graph.nodes
     )
-
-
-def export_network(module: nn.Module, example: Any, path: str | os.PathLike[str]) -> LoadedModule:
-    """Export ``module`` in evaluation mode to a ``.pt2`` file with a free batch size and no sample inputs.
-
-    ``example`` is a tensor ``[N, ...]``, a tuple of such tensors, or a dict of them by argument
-    name. The module is left as it was. Returns the network as it will load.
-
-    Raises :class:`ModelError` when torch cannot export it.
-    """
-    named = example if isinstance(example, dict) else {}
-    given = () if named else (example if isinstance(example, tuple) else (example,))
-    # One row would make torch take the batch size 1 for a constant.
-    given, named = tuple(_two_rows(value) for value in given), {name: _two_rows(value) for name, value in named.items()}
-    free = {0: torch.export.Dim.AUTO}
-    shapes = dict.fromkeys(named, free) if named else tuple(free for _ in given)
-    modes = {one: one.training for one in module.modules()}
-    try:
-        module.eval()
-        program = torch.export.export(module, given, named or None, dynamic_shapes=shapes, strict=False)
-        buffer = io.BytesIO()
-        program.example_inputs = None
-        torch.export.save(program, buffer)
-    except Exception as error:  # torch raises many kinds for a network it cannot trace
-        raise ModelError(
-            "torch could not export the network", why=shorten(str(error).strip().splitlines()[0], 300)
-        ) from error
-    finally:
-        for one, mode in modes.items():
-            one.training = mode
-    with open_archive(buffer.getvalue()) as archive:
-        copy = sanitised(archive)
-    loaded = _exported(copy, str(path))
-    write_bytes(path, copy)
-    return loaded
-
-
-def _two_rows(tensor: Any) -> torch.Tensor:
-    if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0 or len(tensor) == 0:
-        raise ModelError("an example must be a tensor with at least one row", fix="pass a batch such as rows[:2]")
-    return tensor if len(tensor) > 1 else tensor.expand(2, *tensor.shape[1:]).clone()
-
-
-# ---------------------------------------------------------------- weights and the code that builds
 
 
 def load_with_factory(
@@ -434,8 +389,8 @@ def _fill(module: nn.Module, state: dict[str, torch.Tensor], ties: Mapping[str, 
     _initialised(module)
     own = module.state_dict(keep_vars=True)
     state = {**{name: state[kept] for name, kept in ties.items() if name in own and kept in state}, **state}
-    held = {_storage(own[name]) for name in state if name in own and isinstance(own[name], torch.Tensor)}
-    missing = [name for name in own if name not in state and _storage(own[name]) not in held]
+    held = {storage(own[name]) for name in state if name in own and isinstance(own[name], torch.Tensor)}
+    missing = [name for name in own if name not in state and storage(own[name]) not in held]
     unexpected = [name for name in state if name not in own]
     if missing or unexpected:
         raise LoadError(
@@ -458,7 +413,7 @@ def _fill(module: nn.Module, state: dict[str, torch.Tensor], ties: Mapping[str, 
     module.load_state_dict(state, strict=False, assign=bare)
 
 
-def _storage(value: Any) -> tuple[Any, ...]:
+def storage(value: Any) -> tuple[Any, ...]:
     """What two names of one tensor have in common."""
     if not isinstance(value, torch.Tensor) or value.is_meta or value.numel() == 0:
         return (id(value),)
@@ -476,30 +431,6 @@ def _key_advice(missing: list[str], unexpected: list[str]) -> str:
     if missing and {name.removeprefix("module.") for name in unexpected} == set(missing):
         return "the names begin with 'module.', as DataParallel saves them: save network.module.state_dict() instead"
     return "does the factory build the network that was saved, with the same arguments?"
-
-
-def save_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a module's state dict as safetensors, in one step that a crash cannot split.
-
-    A tensor with several names is written once; the other names stand in the header, in the form
-    that ``safetensors.torch.load_model`` knows.
-    """
-    from safetensors.torch import save
-
-    kept: dict[tuple[Any, ...], str] = {}
-    tensors: dict[str, torch.Tensor] = {}
-    ties: dict[str, str] = {}
-    for name, value in module.state_dict(keep_vars=True).items():
-        if not isinstance(value, torch.Tensor):
-            raise ModelError(f"the state {shorten(name)!r} is {type(value).__name__}, not a tensor", where=name)
-        if value.is_meta:
-            raise ModelError("a parameter has no data", where=name, fix="load its weights first")
-        first = kept.setdefault(_storage(value), name)
-        if first != name:
-            ties[name] = first
-        else:
-            tensors[name] = value.detach().cpu().contiguous().clone()
-    write_bytes(path, save(tensors, metadata=ties or None))
 
 
 def _described(module: nn.Module) -> LoadedModule:

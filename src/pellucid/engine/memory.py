@@ -134,3 +134,19 @@ def edges(total: int, size: int) -> list[tuple[int, int]]:
     parts = max(1, -(-total // max(size, 1)))
     marks = [total * part // parts for part in range(parts + 1)]
     return list(pairwise(marks))
+
+
+def cut(block: tuple[tuple[int, int], ...], batch: int) -> list[tuple[tuple[int, int], ...]]:
+    """Cut a block (one edge per axis) into near-equal parts of at most ``batch`` cells, the last axis whole first."""
+    takes, room = [], batch
+    for start, stop in reversed(block):
+        take = max(1, min(stop - start, room))
+        takes.append(take)
+        room = room // take if take == stop - start else 0
+    axes = []
+    for (start, stop), take in zip(block, reversed(takes), strict=True):
+        axes.append([(start + a, start + b) for a, b in edges(stop - start, take)])
+    parts: list[tuple[tuple[int, int], ...]] = [()]
+    for axis in axes:
+        parts = [(*part, edge) for part in parts for edge in axis]
+    return parts

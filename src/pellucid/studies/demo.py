@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backends.torch_files import export_network, save_weights
+from ..backends.saving import export_network, save_weights
 from ..data.books import LOAN_SCHEMA, LoanRule, breast_cancer, digits, loan_book
 from ..data.dataset import Dataset
 from ..data.encoding import Encoding

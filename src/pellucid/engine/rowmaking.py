@@ -1,0 +1,279 @@
+"""Making rows: how items, coalitions and reference rows become batches for the caller, and batches become numbers.
+
+The half of a session that no method sees. Two ways of making rows suffice: the *grid* (a design shared by all
+questions, blocks made by broadcasting, nothing gathered) and the *gather* (coalitions of each question's own, and
+the opaque rows of a black box).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..problem.inputs import Inputs
+from ..problem.problem import Problem
+from ..problem.removal import OpaqueRemoval, TensorRemoval
+from ..problem.target import BoundTarget
+from ..records.errors import NotApplicable, NotFiniteError, shorten
+from ..records.players import Players
+from .caller import Caller
+from .memory import cut
+
+
+class RowMaker:
+    """Rows with equal n, their target and their caller; :class:`Session` asks it on behalf of a method."""
+
+    inputs: Inputs
+    players: Players
+    x: Tensor
+    n: int
+    seed: int
+    _problem: Problem
+    _caller: Caller
+    _target: BoundTarget
+    _labels: Tensor
+    _rows: list[int]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def questions(self) -> int:
+        return len(self.inputs) * self._target.count
+
+    @property
+    def opaque(self) -> bool:
+        """True for the rows of a black box that are not tensors."""
+        return self.inputs.opaque is not None
+
+    def item(self, questions: Any) -> Any:
+        """The row of each question."""
+        return questions // self._target.count
+
+    @cached_property
+    def references(self) -> Tensor:
+        """The rows that stand in for what is absent, ``[R, S, D]``, R = 1 or N."""
+        removal = self._problem.removal
+        if not isinstance(removal, TensorRemoval):
+            raise NotApplicable("rows that are not tensors have no reference rows")
+        return removal.references(self.inputs, self.players, self.seed)
+
+    @property
+    def draws(self) -> int:
+        """S, model rows per evaluation."""
+        return 1 if self.opaque else self.references.shape[1]
+
+    @property
+    def _carries(self) -> bool:
+        return len(self.inputs.elements) < len(self.inputs.tensors)
+
+    @cached_property
+    def _all_owned(self) -> bool:
+        """Whether every element belongs to some player."""
+        return bool((self._labels >= 0).all())
+
+    @cached_property
+    def _column(self) -> int | None:
+        """The output that all questions are about, where it is one; it is then a slice, nothing is gathered."""
+        target = self._target
+        if target.function is not None or target.against is not None or target.count > 1:
+            return None
+        return int(target.columns[0, 0]) if bool((target.columns == target.columns[0, 0]).all()) else None
+
+    def _select(self, found: Tensor, items: Tensor) -> Tensor:
+        """The asked numbers ``[b, T]`` among the outputs of rows about ``items``."""
+        if self._column is None:
+            return self._target.select(found, items)
+        return found[:, self._column : self._column + 1]
+
+    def _items_of(self, items: Tensor, times: int) -> Tensor:
+        """Each item so many times over; where nothing asks whose a row is, no index is made."""
+        if self._column is not None and not self._carries:
+            return items
+        return items.repeat_interleave(times)
+
+    def _each_block(self, sizes: tuple[int, ...], work: Callable[..., None]) -> None:
+        """``work(slice, …)`` for near-equal blocks of at most one batch; smaller ones once memory has run out.
+
+        ``work`` writes its result last, so a block that ran out of memory has written nothing.
+        """
+        stack = [tuple((0, size) for size in sizes)]
+        while stack:
+            block = stack.pop()
+            parts = cut(block, self._caller.batch)
+            if len(parts) > 1:
+                stack.extend(reversed(parts))
+                continue
+            try:
+                work(*(slice(*edge) for edge in block))
+            except torch.OutOfMemoryError as error:
+                self._caller.halve(error)
+                stack.append(block)
+
+    def _present(self, coalitions: Tensor, items: Tensor) -> Tensor:
+        """Players present ``Bool[…, b, n]`` as elements present ``Bool[…, b, D]``; nobody's are always there."""
+        coalitions = coalitions.to(self.x.device)
+        if self.players.every_element:
+            return coalitions
+        padded = torch.nn.functional.pad(coalitions, (0, 1), value=True)
+        if len(self._labels) == 1:
+            return padded[..., self._labels[0]]
+        labels = self._labels[items]
+        if coalitions.ndim == 2:
+            return padded[:, labels].movedim(1, 0)
+        return padded.gather(-1, _index(labels, self.n)[:, None].expand(*padded.shape[:-1], -1))
+
+    def _grid(self, coalitions: Tensor, items: Tensor) -> Tensor:
+        """v of every item at every shared coalition, ``Float64[I, T, b]``."""
+        references, shared_map = self.references, len(self._labels) == 1
+        out = torch.zeros((len(items), self._target.count, len(coalitions)), dtype=torch.float64)
+        every = self._present(coalitions, items) if shared_map and len(coalitions) * self.x.shape[1] < 2**26 else None
+
+        def work(g: slice, c: slice, s: slice) -> None:
+            present = every[c][None] if every is not None else self._present(coalitions[c], items[g])
+            if present.ndim == 2:
+                present = present[None]
+            drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
+            rows = torch.where(present[:, :, None], self.x[items[g]][:, None, None], drawn[:, None])
+            shape = rows.shape[:3]
+            index = self._items_of(items[g], shape[1] * shape[2])
+            picked = self._select(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
+            picked = picked.double().cpu().reshape(*shape, -1)
+            self._refuse_nan_block(picked, items[g], coalitions[c])
+            out[g, :, c] += picked.sum(2).transpose(1, 2)
+
+        self._each_block((len(items), len(coalitions), self.draws), work)
+        return out.div_(self.draws)
+
+    def _gather(self, coalitions: np.ndarray, questions: np.ndarray) -> np.ndarray:
+        """v of every question at coalitions of its own, ``Float64[Q', b]``."""
+        out = np.zeros(coalitions.shape[:2])
+        index = torch.from_numpy(questions)
+
+        def work(q: slice, c: slice, s: slice) -> None:
+            chosen = index[q].repeat_interleave(c.stop - c.start)
+            rows = self._filled(coalitions[q, c], chosen, s)
+            asked = chosen.repeat_interleave(s.stop - s.start)
+            found = self._asked(rows, asked).reshape(out[q, c].shape[0], c.stop - c.start, -1)
+            self._refuse_nan(found.sum(-1), questions[q], lambda at: ~coalitions[q, c][at])
+            out[q, c] += found.sum(-1)
+
+        self._each_block((*coalitions.shape[:2], self.draws), work)
+        return out / self.draws
+
+    def _filled(self, coalitions: np.ndarray, questions: Tensor, s: slice) -> Any:
+        """The rows of (question, coalition) pairs with the absent filled in, for some reference rows."""
+        items = self.item(questions)
+        if self.opaque:
+            removal = self._problem.removal
+            assert isinstance(removal, OpaqueRemoval) and self.inputs.opaque is not None
+            absent = ~coalitions.reshape(len(items), self.n)
+            return [self._without(removal, int(item), gone) for item, gone in zip(items, absent, strict=True)]
+        flat = torch.from_numpy(np.ascontiguousarray(coalitions)).reshape(len(items), 1, self.n)
+        present = self._present(flat, items)
+        drawn = self.references[:, s] if len(self.references) == 1 else self.references[items][:, s]
+        rows = torch.where(present, self.x[items][:, None], drawn)
+        return rows.reshape(-1, rows.shape[-1])
+
+    def _without(self, removal: OpaqueRemoval, item: int, gone: np.ndarray) -> Any:
+        row = self.inputs.opaque[item]  # pyright: ignore[reportOptionalSubscript]
+        labels = self.players.labels[0 if self.players.is_shared else item][: len(row)]
+        return removal.fill(row, np.append(gone, False)[labels])
+
+    def _asked(self, rows: Any, questions: Tensor) -> np.ndarray:
+        """The target of one batch of rows, each about its own question, ``Float64[b]``."""
+        items = self.item(questions)
+        found = self._caller.opaque(rows) if self.opaque else self._caller.outputs(rows, items)
+        return self._of_questions(self._select(found, items), questions).double().cpu().numpy()
+
+    def _of_questions(self, picked: Tensor, questions: Tensor) -> Tensor:
+        """Each question's own of the T targets of its row: ``[b, T] → [b]``."""
+        if self._target.count == 1:
+            return picked[:, 0]
+        return picked.gather(1, (questions % self._target.count)[:, None].to(picked.device))[:, 0]
+
+    def _outputs_of(self, points: Tensor, questions: Tensor) -> np.ndarray:
+        out = np.zeros(len(points))
+
+        def work(part: slice) -> None:
+            with torch.no_grad():
+                found = self._asked(points[part].clone(), questions[part])
+            self._refuse_nan(found, questions[part].numpy(), None)
+            out[part] = found
+
+        self._each_block((len(points),), work)
+        return out
+
+    def _outputs_opaque(self, rows: list[Any], questions: Tensor) -> np.ndarray:
+        out = np.zeros(len(rows))
+
+        def work(part: slice) -> None:
+            out[part] = self._asked(rows[part], questions[part])
+
+        self._each_block((len(rows),), work)
+        self._refuse_nan(out, questions.numpy(), None)
+        return out
+
+    def _gradient(self, points: Tensor, questions: Tensor) -> Tensor:
+        """∂target/∂x at each of a batch of points, ``[b, D]``."""
+        items = self.item(questions)
+
+        def total(found: Tensor) -> list[Tensor]:
+            return [self._of_questions(self._select(found, items), questions).sum()]
+
+        grad = self._caller.slopes(points, items, total)[1][0]
+        self._refuse_nan_slope(grad, questions)
+        return grad
+
+    # What is not a number ------------------------------------------------------------------
+
+    def _row_name(self, item: int) -> str:
+        return f"row {self._rows[item]}"
+
+    def _refuse_nan_slope(self, grads: Tensor, questions: Tensor) -> None:
+        if bool(torch.isfinite(grads.sum())):
+            return
+        bad = torch.nonzero(~torch.isfinite(grads).all(1)).flatten()
+        if len(bad):
+            where = self._row_name(int(self.item(questions[bad[0]])))
+            raise NotFiniteError("the gradient is NaN or infinite", where=where)
+
+    def _refuse_nan_block(self, picked: Tensor, items: Tensor, coalitions: Tensor) -> None:
+        if bool(torch.isfinite(picked.sum())):
+            return
+        bad = ~torch.isfinite(picked).all(-1).all(-1)
+        if bool(bad.any()):
+            sizes = (~coalitions).sum(-1).expand(bad.shape).masked_fill(~bad, self.n + 1)
+            place = int(sizes.argmin())
+            item, at = place // bad.shape[1], place % bad.shape[1]
+            self._raise_nan(int(items[item]), (~coalitions[at]).numpy())
+
+    def _refuse_nan(self, found: np.ndarray, questions: np.ndarray, absent: Callable[[Any], np.ndarray] | None) -> None:
+        if np.isfinite(found.sum()):
+            return
+        bad = np.argwhere(~np.isfinite(found))
+        if len(bad) and absent is None:
+            self._raise_nan(int(self.item(questions[bad[0][0]])), None)
+        elif len(bad):
+            sets = [absent(tuple(at)) for at in bad]  # pyright: ignore[reportOptionalCall]
+            least = min(range(len(bad)), key=lambda i: int(np.sum(sets[i])))
+            self._raise_nan(int(self.item(questions[bad[least][0]])), sets[least])
+
+    def _raise_nan(self, item: int, absent: np.ndarray | None) -> None:
+        names = [] if absent is None else [shorten(self.players.of(item)[i], 30) for i in np.flatnonzero(absent)[:5]]
+        more = "" if absent is None or absent.sum() <= 5 else f" and {int(absent.sum()) - 5} more"
+        raise NotFiniteError(
+            "the model's output is NaN or infinite",
+            where=self._row_name(item),
+            why=f"with {', '.join(names)}{more} absent" if names else "",
+            fix="check the row and the values that stand for what is absent",
+        )
+
+
+def _index(labels: Tensor, nobody: int) -> Tensor:
+    return torch.where(labels >= 0, labels, nobody)
