@@ -88,7 +88,8 @@ class Session(RowMaker):
     def full(self) -> np.ndarray:
         """v(everyone), ``Float64[Q]``: known since the target was bound."""
         if self._full is None:
-            self._full = self._outputs_of(self.x, torch.arange(self.questions))
+            everyone = torch.arange(self.questions)
+            self._full = self._outputs_of(self.x[self.item(everyone)], everyone)
         return self._full
 
     @cached_property

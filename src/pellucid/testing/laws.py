@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from ..doors.question import as_problem
+from ..engine.budget import Budget
 from ..engine.caller import Caller, Learned
-from ..engine.engine import refuse_unmet_needs
+from ..engine.engine import opened, refuse_unmet_needs
 from ..engine.listener import Silent
 from ..methods.method import Method
 from ..problem.problem import Problem
@@ -107,6 +108,18 @@ def batch_size_does_not_matter(method: Method, make: Callable[[int], Problem], e
         assert difference <= TOLERANCE, f"{size} rows at once: values differ by {difference:.1e}"
 
 
+def asking_again_is_the_same(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
+    """The session of the very same rows, as metrics make it to explain again, gives the same values."""
+    with opened(make(5), method.name, budget=Budget(evaluations=BUDGET), slopes=method.at_rows) as run:
+        for rows, session in run.parts:
+            if session.opaque:
+                continue
+            again = method.estimate(session.at(session.x)).values
+            first = e.attributions[rows][:, : session.n].transpose(0, 2, 1).reshape(again.shape)
+            difference, scale = np.abs(again - first).max(), np.abs(first).max() + 1e-12
+            assert difference <= TOLERANCE * scale, f"the same rows again differ by {difference / scale:.1e}"
+
+
 def nothing_is_left_behind(method: Method, make: Callable[[int], Problem], e: Explanation) -> None:
     """Modes, buffers, gradients, hooks, weights, inputs and random states are as they were."""
     problem = make(5)
@@ -148,6 +161,7 @@ LAWS = (
     order_does_not_matter,
     alone_is_as_in_a_batch,
     batch_size_does_not_matter,
+    asking_again_is_the_same,
     nothing_is_left_behind,
     promises_hold,
     errors_fit,
