@@ -137,7 +137,7 @@ def test_the_same_call_again_does_nothing_anew(tmp_path: Path) -> None:
 
 def test_another_question_in_the_same_folder_is_refused_unless_fresh(tmp_path: Path) -> None:
     small_audit(tmp_path / "run")
-    with pytest.raises(StoreError, match=r"asked something else \(ids, rows, seed differ\).*fresh=True"):
+    with pytest.raises(StoreError, match=r"asked something else \(.*seed differ\).*fresh=True"):
         small_audit(tmp_path / "run", seed=3)
     assert small_audit(tmp_path / "run", seed=3, fresh=True).provenance["seed"] == 3
 
@@ -251,3 +251,90 @@ def test_what_the_time_budget_skipped_is_taken_up_by_the_next_start(
     assert {failure.status for failure in first.failed} == {"skipped"} and not first.explanations
     second = small_audit(tmp_path / "run", budget=budget)
     assert not second.failed and np.isfinite(second.explanations["occlusion"].values).all()
+
+
+@dataclass(frozen=True)
+class HangsOnOne(DislikesOne):
+    """Never answers about rows whose first number is too large."""
+
+    def fault(self, session: Session) -> None:
+        if float(session.x[:, 0].max()) > self.limit:
+            time.sleep(600)
+
+
+def test_a_hanging_row_is_found_and_given_another_chance_with_more_time(tmp_path: Path) -> None:
+    first = small_audit(tmp_path / "first").explanations["occlusion"]
+    values = np.array([row["a"] for row in first.rows])
+    limit = float(np.sort(values)[-2]) + 1e-4
+    study = small_audit(tmp_path / "run", methods=[HangsOnOne(limit=limit)], timeout=1.5)
+    (failure,) = study.failed
+    assert failure.rows == (int(values.argmax()),) and failure.status == "timed out"
+    assert np.isfinite(study.explanations["faulty"].values).all(1).sum() == 5
+    (tmp_path / "run" / "study.json").unlink()
+    before = attempts(tmp_path / "run")
+    small_audit(tmp_path / "run", methods=[HangsOnOne(limit=limit)], timeout=3.0)
+    after = attempts(tmp_path / "run")
+    again = {key for key in before if after[key] > before[key]}
+    assert again, "more time was given, and nothing was tried again"
+
+
+def test_a_failed_block_whose_halves_were_not_reached_goes_on(tmp_path: Path) -> None:
+    first = small_audit(tmp_path / "first").explanations["occlusion"]
+    limit = float(np.sort([row["a"] for row in first.rows])[-2]) + 1e-4
+    method = DislikesOne(limit=limit)
+    small_audit(tmp_path / "run", methods=[method])
+    (tmp_path / "run" / "study.json").unlink()
+    with sqlite3.connect(tmp_path / "run" / "ledger.sqlite") as ledger:
+        ledger.execute("DELETE FROM unit WHERE kind = 'grade' OR json_array_length(rows) < 6")
+    study = small_audit(tmp_path / "run", methods=[method])
+    assert len(study.failed) == 1 and np.isfinite(study.explanations["faulty"].values).all(1).sum() == 5
+
+
+def black_box(slope: float):
+    return lambda x: np.stack([slope * x[:, 0], x[:, 1]], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"model": black_box(1.0)}, {"model": black_box(2.0)}),
+        ({"background": np.zeros((3, 4))}, {"background": np.ones((3, 4))}),
+        ({"removal": pellucid.removals.Constant(0.0)}, {"removal": pellucid.removals.Constant(1.0)}),
+        ({"target": 0}, {"target": 1}),
+        ({"truth": lambda rows, _: np.zeros((len(rows), 4))}, {"truth": lambda rows, _: np.ones((len(rows), 4))}),
+        ({"players": pellucid.players.Columns(("w", "x", "y", "z"))}, {"players": pellucid.players.Columns()}),
+    ],
+    ids=["model", "background", "removal", "target", "truth", "players"],
+)
+def test_every_part_of_the_question_counts(tmp_path: Path, one: dict, two: dict) -> None:
+    def audit(model: object = black_box(1.0), **fields: object) -> Study:
+        options = {"methods": ["occlusion"], "metrics": ["sparseness"], "rows": 4, "out": tmp_path / "run"} | fields
+        return pellucid.audit(model, small_data(), **options)
+
+    audit(**one)
+    audit(**one)
+    with pytest.raises(StoreError, match="asked something else"):
+        audit(**two)
+
+
+def test_two_settings_of_one_method_stand_side_by_side(tmp_path: Path) -> None:
+    lime = pellucid.methods.Lime
+    study = small_audit(tmp_path / "run", methods=[lime(samples=50), lime(samples=200)])
+    assert set(study.explanations) == {"lime (samples=50)", "lime (samples=200)"}
+    assert {score.method for score in study.scores} == set(study.explanations)
+    assert not study.failed and study.report is not None
+
+
+@dataclass(frozen=True)
+class BrokenMetric(pellucid.metrics.Sparseness):
+    name: ClassVar[str] = "broken"
+
+    def score(self, case: object) -> object:
+        raise ValueError("no ruler")
+
+
+def test_a_failing_metric_is_listed(tmp_path: Path) -> None:
+    study = small_audit(tmp_path / "run", metrics=[BrokenMetric(), "complexity"])
+    (failure,) = study.failed
+    assert failure.method == "broken of occlusion" and "no ruler" in failure.reason
+    assert any(caution.code == "failed_items" for caution in study.ranked_warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from ..problem.removal import TensorRemoval
 from ..problem.target import BoundTarget, EachRow
 from ..records.errors import ModelError, NotApplicable
 from ..records.explanation import Cost, Explanation
-from ..records.files import digest_array
 from ..records.joining import merged
 from ..records.messages import Caution
 from .budget import Budget
@@ -45,6 +44,7 @@ class Opened:
     outputs: np.ndarray
     order: np.ndarray
     cautions: list[Caution]
+    budget: Budget
     parts: list[tuple[np.ndarray, Session]] = field(default_factory=list)
 
 
@@ -79,18 +79,28 @@ def opened(
         if not np.isfinite(full).all():
             row = int(order[np.argwhere(~np.isfinite(full))[0][0]])
             raise ModelError("the model's output is NaN or infinite", where=f"row {row}")
-        run = Opened(problem, caller, target, outputs.double().cpu().numpy(), order, _learned_cautions(caller))
+        answers = outputs.double().cpu().numpy()
+        run = Opened(problem, caller, target, answers, order, _learned_cautions(caller), budget or Budget())
         for places in _by_count(problem, order):
-            session = _session(run, places, full, key, int(seed), budget or Budget(), first)
+            session = _session(run, places, full, key, int(seed), first)
             if references is not None:
                 session.references = references
             run.parts.append((order[places], session))
+        _settle(run)
         yield run
 
 
-def _session(
-    run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: int, budget: Budget, first: First
-) -> Session:
+def _settle(run: Opened) -> None:
+    """Turn rows or seconds into evaluations once, all parts together."""
+    if run.budget.limited:
+        tally, sessions = run.caller.tally, [session for _, session in run.parts]
+        rows = sum(session.questions * session.draws for session in sessions)
+        run.budget = run.budget.settled(rows, tally.seconds / max(tally.rows, 1))
+        for session in sessions:
+            session.budget = run.budget
+
+
+def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: int, first: First) -> Session:
     problem, order = run.problem, run.order
     rows = order[places].tolist()
     part = Problem(
@@ -98,7 +108,7 @@ def _session(
         run.caller.inputs if len(places) == len(order) else run.caller.inputs.take(places),
         problem.players.take(rows),
         problem.removal,
-        problem.target,
+        problem.target.take(rows),
         problem.kind,
     )
     caller = run.caller
@@ -107,7 +117,7 @@ def _session(
     target = run.target if len(places) == len(order) else run.target.take(places.tolist())
     slopes = None if first.slopes is None else first.slopes[torch.from_numpy(places)].flatten(0, 1)
     return Session(
-        part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=budget,
+        part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=run.budget,
         nobody=first.nobody, slopes=slopes,
     )  # fmt: skip
 
@@ -140,13 +150,14 @@ Bind = Callable[[torch.Tensor, slice], BoundTarget]
 def _asked(problem: Problem, order: np.ndarray, bound: BoundTarget | None) -> Bind:
     """How the outputs of a run of rows, counted in ``order``, are bound."""
     target, labels = problem.target, problem.model.labels
-    each = target.which if isinstance(target, EachRow) and len(target.which) == len(order) else None
+    each = target.which if isinstance(target, EachRow) else None
 
     def bind(outputs: torch.Tensor, places: slice) -> BoundTarget:
         if bound is not None:
             return bound.take(order[places].tolist())
         if each is not None:  # given in the caller's order
-            return EachRow(tuple(each[row] for row in order[places])).bind(outputs, labels)
+            bound_here = target.take(order[places].tolist()).bind(outputs, labels)
+            return replace(bound_here, asked={"kind": "each row", "which": list(each)})
         return target.bind(outputs, labels)
 
     return bind
@@ -262,7 +273,7 @@ def explain(
         estimates = [
             (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts
         ]
-        return _sealed(problem, method, run, estimates, seed, budget, time.perf_counter() - began)
+        return _sealed(problem, method, run, estimates, seed, time.perf_counter() - began)
 
 
 def _checked(estimate: Estimate, session: Session, method: Estimator) -> Estimate:
@@ -280,7 +291,6 @@ def _sealed(
     run: Opened,
     estimates: Sequence[tuple[np.ndarray, Session, Estimate]],
     seed: int,
-    budget: Budget,
     seconds: float,
 ) -> Explanation:
     N, n, T = len(problem.inputs), problem.players.most, run.target.count
@@ -314,14 +324,14 @@ def _sealed(
         background=_background(problem, estimates),
         target=run.target.asked,
         columns=_columns(run.target)[back],
-        budget={name: value for name, value in vars(budget).items() if value is not None},
+        budget={name: value for name, value in vars(run.budget).items() if value is not None},
         cost=Cost(spent, run.caller.tally.rows, run.caller.tally.gradients, seconds, run.caller.batch),
         warnings=merged(cautions),
         notes=_notes(estimates, N),
         rows=problem.inputs.raw,
         ids=problem.inputs.ids,
         model=problem.model.name,
-        pooling=method.pooling,
+        pooling=estimates[0][2].pooling or method.pooling,
         several=T > 1,
     )
 
@@ -385,24 +395,34 @@ def shared_rows(references: torch.Tensor) -> np.ndarray:
 
 
 def _notes(estimates: Sequence[tuple[np.ndarray, Session, Estimate]], N: int) -> dict[str, Any]:
-    """Notes of all parts: per-row arrays are laid out over all rows, the rest is taken from the first part."""
+    """Notes of all parts: arrays ``[Q]`` are laid out by row, the rest is taken from the first part.
+
+    A note of each question is a list of N numbers, of N lists of T with several targets.
+    """
     notes: dict[str, Any] = {}
-    for rows, _, estimate in estimates:
+    for rows, session, estimate in estimates:
         for name, value in estimate.notes.items():
-            if isinstance(value, np.ndarray) and value.ndim == 1 and len(value) % len(rows) == 0 and len(value):
-                table = notes.setdefault(name, np.full((N, len(value) // len(rows)), np.nan))
+            if isinstance(value, np.ndarray) and value.shape == (session.questions,):
+                table = notes.setdefault(name, np.full((N, session.questions // len(rows)), np.nan))
                 table[rows] = value.reshape(len(rows), -1)
             else:
                 notes.setdefault(name, value)
-    return {name: value[:, 0].tolist() if isinstance(value, np.ndarray) else value for name, value in notes.items()}
+    return {name: _listed(value) if isinstance(value, np.ndarray) else value for name, value in notes.items()}
 
 
-def background_hash(explanation: Explanation) -> str:
-    """The hash under which a record names its reference rows."""
-    return "" if explanation.background is None else digest_array(explanation.background)
+def _listed(table: np.ndarray) -> list[Any]:
+    """``[N, T]`` as N numbers where T is 1, else as N lists."""
+    return table[:, 0].tolist() if table.shape[1] == 1 else table.tolist()
 
 
-def answers(problem: Problem, listener: Listener | None = None) -> np.ndarray:
+def answers(problem: Problem) -> np.ndarray:
     """The model's outputs ``Float64[N, K]`` for the rows as they are, in the caller's order."""
-    with opened(problem, "answers", listener=listener) as run:
-        return run.outputs[np.argsort(run.order)]
+    return answers_and_target(problem)[0]
+
+
+def answers_and_target(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs ``Float64[N, K]`` and the target's values ``Float64[N, T]``, in the caller's order."""
+    with opened(problem, "answers") as run:
+        back = np.argsort(run.order)
+        full = run.target.select(torch.from_numpy(run.outputs), torch.arange(len(back)))
+        return run.outputs[back], full.double().numpy()[back]

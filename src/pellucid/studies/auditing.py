@@ -39,6 +39,8 @@ BLOCK = 64
 EVALUATIONS = {"image": 512}
 """Evaluations per explained number where no budget says otherwise; 1,024 for what is not listed."""
 DISAGREE = 0.5
+EXPLAINING = 0.6
+"""The share of a run's seconds that explaining may take; the rest is for grading."""
 
 
 def audit(
@@ -86,14 +88,16 @@ def audit(
     data = data if isinstance(data, Dataset) else read(data, label=label, seed=seed)
     choices = Choices(methods, metrics, rows, target, background, removal, players, budget, seed, truth)
     plan = planned(model, data, encoding, choices)
+    clock = _Clock(plan.budget.seconds)
     folder = Folder(Path(out), plan.question, fresh=fresh)
     if (folder.path / "study.json").exists():
         study = read_study(folder.path)
         if all(failure.reason != SPENT for failure in study.failed):
             return publish(study, language)
     workshop = _workshop(plan, folder, listener or Silent(), workers, timeout)
-    explanations, failed = _explained(plan, workshop)
-    scores, more = _graded(plan, workshop, explanations)
+    explanations, failed = _explained(plan, workshop, clock.at(EXPLAINING))
+    scores, more = _graded(plan, workshop, explanations, clock.at(1.0))
+    failed = [*failed, *more]
     study = Study(
         name=name or plan.model.name,
         folder=folder.path,
@@ -103,7 +107,7 @@ def audit(
         explanations=explanations,
         scores=scores,
         findings=checked(plan.model, data, seed),
-        failed=(*failed, *more),
+        failed=tuple(failed),
         predictions=predictions(plan.model, plan.explained),
         truth=plan.truth,
         provenance=provenance(plan.question, data, began=began, command=command),
@@ -113,40 +117,49 @@ def audit(
     return publish(study, language)
 
 
+class _Clock:
+    """When parts of a run limited by seconds must be over, on the monotonic clock."""
+
+    def __init__(self, seconds: float | None):
+        self._seconds, self._began = seconds, time.monotonic()
+
+    def at(self, share: float) -> float | None:
+        """The moment when this share of the seconds is spent; None without a limit."""
+        return None if self._seconds is None else self._began + share * self._seconds
+
+
 def _workshop(plan: Plan, folder: Folder, listener: Listener, workers: int | None, timeout: float | None) -> Workshop:
     on_accelerator = any(tensor.device.type != "cpu" for tensor in plan.problem.inputs.tensors.values())
-    seconds = plan.budget.seconds
     return Workshop(
         folder,
         listener,
         workers=workers or min(4, os.cpu_count() or 1),
         timeout=timeout,
         isolated=can_fork() and not on_accelerator,
-        deadline=None if seconds is None else time.monotonic() + seconds,
     )
 
 
 # Explaining --------------------------------------------------------------------------------
 
 
-def _explained(plan: Plan, workshop: Workshop) -> tuple[dict[str, Explanation], list[Failure]]:
+def _explained(plan: Plan, workshop: Workshop, deadline: float | None) -> tuple[dict[str, Explanation], list[Failure]]:
     """Every method on every block of rows; what failed is listed, the rest goes on."""
     N = len(plan.problem.inputs)
     order = sorted(range(N), key=lambda row: plan.problem.inputs.ids[row])
     blocks = [tuple(order[start : start + BLOCK]) for start in range(0, N, BLOCK)]
-    units = [_explain_unit(plan, method, block) for method in plan.methods for block in blocks]
+    units = [_explain_unit(plan, label, block) for label in plan.methods for block in blocks]
     workshop.listener.started("explanations", len(units))
-    workshop.run(units)
+    workshop.run(units, deadline)
     workshop.listener.finished()
     entries = [entry for entry in workshop.folder.ledger.entries().values() if entry.kind == "explain"]
     explanations, failed = {}, []
-    for method in plan.methods:
-        own = [entry for entry in entries if entry.name == method.name]
+    for label in plan.methods:
+        own = [entry for entry in entries if entry.name == label]
         parts = [
             (entry.rows, Explanation.load(workshop.folder.result(entry.key))) for entry in own if entry.status == "ok"
         ]
         if parts:
-            explanations[method.name] = joined(parts, plan.problem.players, plan.problem.inputs.ids)
+            explanations[label] = joined(parts, plan.problem.players, plan.problem.inputs.ids)
         covered = {row for rows, _ in parts for row in rows}
         failed += _failures(own, covered)
     return explanations, failed
@@ -162,8 +175,8 @@ def _failures(entries: Sequence[Any], covered: set[int]) -> list[Failure]:
     return found
 
 
-def _explain_unit(plan: Plan, method: Method, rows: tuple[int, ...]) -> Unit:
-    problem = plan.problem.take(rows)
+def _explain_unit(plan: Plan, label: str, rows: tuple[int, ...]) -> Unit:
+    problem, method = plan.problem.take(rows), plan.methods[label]
     budget = replace(
         plan.budget, seconds=None, evaluations=plan.budget.evaluations or EVALUATIONS.get(problem.kind, 1024)
     )
@@ -174,10 +187,14 @@ def _explain_unit(plan: Plan, method: Method, rows: tuple[int, ...]) -> Unit:
 
     def halves() -> list[Unit]:
         middle = len(rows) // 2
-        return [_explain_unit(plan, method, part) for part in (rows[:middle], rows[middle:])]
+        first, second = (_explain_unit(plan, label, part) for part in (rows[:middle], rows[middle:]))
+        return [
+            replace(first, other_half=second.key, brother=lambda: replace(second, other_half=first.key)),
+            replace(second, other_half=first.key, brother=lambda: replace(first, other_half=second.key)),
+        ]
 
-    key = key_of("explain", dict(plan.question), method.name, method.settings(), list(problem.inputs.ids))
-    return Unit(key, "explain", method.name, rows, job, halves if len(rows) > 1 else None)
+    key = key_of("explain", dict(plan.question), label, list(problem.inputs.ids))
+    return Unit(key, "explain", label, rows, job, halves if len(rows) > 1 else None)
 
 
 def _room(method: Method, problem: Problem, budget: Budget) -> Budget:
@@ -190,19 +207,24 @@ def _room(method: Method, problem: Problem, budget: Budget) -> Budget:
 # Grading -----------------------------------------------------------------------------------
 
 
-def _graded(plan: Plan, workshop: Workshop, explanations: Mapping[str, Explanation]) -> tuple[Scores, list[Failure]]:
+def _graded(
+    plan: Plan, workshop: Workshop, explanations: Mapping[str, Explanation], deadline: float | None
+) -> tuple[Scores, list[Failure]]:
     """Every metric on every method's explanation of the rows it managed."""
     units = [_grade_unit(plan, name, metric, explanations) for name in explanations for metric in plan.metrics]
     workshop.listener.started("grades", len(units))
-    workshop.run(units)
+    workshop.run(units, deadline)
     workshop.listener.finished()
     known, scores, failed = workshop.folder.ledger.entries(), [], []
     for unit in units:
         entry = known[unit.key]
         if entry.status == "ok":
-            scores.append(Score.from_dict(read_json(workshop.folder.result(unit.key))))
+            score = Score.from_dict(read_json(workshop.folder.result(unit.key)))
+            scores.append(score)
+            if score.status == "failed":
+                failed.append(Failure(unit.name, unit.rows, "failed", score.reason, entry.seconds))
         else:
-            failed.append(Failure(f"{unit.name}", unit.rows, entry.status or "failed", entry.reason, entry.seconds))
+            failed.append(Failure(unit.name, unit.rows, entry.status or "failed", entry.reason, entry.seconds))
     return Scores(scores), failed
 
 
@@ -215,14 +237,14 @@ def _grade_unit(plan: Plan, name: str, metric: Metric, explanations: Mapping[str
         others = {k: e[usable] for k, e in explanations.items() if k != name and np.isfinite(e.base[usable]).all()}
         judgement = Judgement(
             explanation[usable],
-            method=next(method for method in plan.methods if method.name == name),
+            method=plan.methods[name],
             others=others,
             truth=None if plan.truth is None else plan.truth[usable],
         )
         (score,) = judge(plan.problem.take(usable), judgement, [metric], seed=plan.seed)
         values = np.full(len(explanation), np.nan)
         values[usable] = score.values
-        return dumps(replace(score, values=values, seconds=0.0).to_dict()).encode()
+        return dumps(replace(score, method=name, values=values, seconds=0.0).to_dict()).encode()
 
     whole = key_of(*sorted(explanation.ids), *sorted(explanations), list(rows))
     key = key_of("grade", dict(plan.question), name, metric.name, metric.settings(), whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,20 @@ from ..doors.load import load
 from ..doors.question import as_problem
 from ..doors.wrap import wrap
 from ..engine.budget import Budget
-from ..engine.engine import answers
+from ..engine.engine import answers, answers_and_target
 from ..methods.method import Method
 from ..metrics.metric import Metric
 from ..modalities.image import Blur
 from ..problem.model import Model
 from ..problem.problem import Problem
+from ..problem.removal import TensorRemoval
 from ..records.errors import InputError
 from ..records.explanation import Explanation
-from ..store.folder import as_json
+from ..records.files import digest, digest_array
+from ..store.folder import as_json, key_of
 from .evaluating import chosen_metrics
 from .explaining import FEW_PLAYERS
+from .naming import labelled
 from .provenance import model_card
 
 BACKGROUND = 50
@@ -57,7 +60,7 @@ class Plan:
     data: Dataset
     explained: Dataset
     problem: Problem
-    methods: tuple[Method, ...]
+    methods: Mapping[str, Method]
     metrics: tuple[Metric, ...]
     seed: int
     budget: Budget
@@ -80,32 +83,53 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
         removal, background = default_removal(data, seed)
     absent = {"background": background, "removal": removal, "players": choices.players}
     problem = as_problem(model, explained.features, target=choices.target, fine=False, seed=seed, **absent)
-    methods = chosen_methods(choices.methods, problem)
+    methods = labelled(chosen_methods(choices.methods, problem))
     truth = None if choices.truth is None else _truth(choices.truth, problem, explained, background)
     metrics = tuple(chosen_metrics(choices.metrics, agreement=len(methods) > 1, truth=truth is not None))
     budget = Budget.of(choices.budget)
     plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, {})
-    return Plan(**{**vars(plan), "question": _as_data(plan, str(choices.target))})
+    return replace(plan, question=_as_data(plan))
 
 
-def _as_data(plan: Plan, target: str) -> Any:
-    """Everything the results depend on, as what JSON makes of it."""
+def _as_data(plan: Plan) -> Any:
+    """Everything the results depend on, as what JSON makes of it.
+
+    What is code (a black box, a forward, a target) cannot be hashed; what it *answers* about the explained rows
+    and the reference rows can. Seconds are no part of the question: more time is a reason to go on.
+    """
     data, problem = plan.data, plan.problem
+    limits = {name: value for name, value in vars(plan.budget).items() if name != "seconds"}
     return as_json(
         {
             "data": data.source.sha256 if data.source else "",
             "ids": list(problem.inputs.ids),
             "rows": [int(row) for row in plan.explained.row_numbers],
             "model": model_card(plan.model)["digest"],
-            "methods": [{"name": method.name, **method.settings()} for method in plan.methods],
+            "answers": _answers_digest(problem, plan.seed),
+            "labels": "" if data.test.labels is None else digest_array(data.test.labels),
+            "schema": "" if data.schema is None else key_of(data.schema.to_dict()),
+            "methods": [{"label": label, "name": m.name, **m.settings()} for label, m in plan.methods.items()],
             "metrics": [{"name": metric.name, **metric.settings()} for metric in plan.metrics],
             "removal": problem.removal.settings(),
-            "players": problem.players.kind,
-            "target": target,
-            "budget": vars(plan.budget),
+            "players": [problem.players.kind, key_of(problem.players.to_dict(), digest_array(problem.players.labels))],
+            "truth": "" if plan.truth is None else digest_array(plan.truth.attributions),
+            "budget": limits,
             "seed": plan.seed,
         }
     )
+
+
+def _answers_digest(problem: Problem, seed: int) -> str:
+    """A digest of the model's outputs, the target's values and the reference rows, to four digits or so.
+
+    Without the last bits, which another number of threads may turn.
+    """
+    outputs, target = answers_and_target(problem)
+    parts = [outputs, target]
+    if isinstance(problem.removal, TensorRemoval):
+        references = problem.removal.references(problem.inputs, problem.players, seed)
+        parts.append(references.double().cpu().numpy())
+    return digest(*(digest_array(part.astype(np.float32).view(np.int32) >> 10) for part in parts))
 
 
 def _opened(model: Any, encoding: Any) -> Model:
