@@ -271,9 +271,9 @@ def _kind(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _display(tensors: Mapping[str, Tensor]) -> Any:
-    """What a figure can show of rows that came as numbers."""
+    """What a figure can show of rows that came as numbers: a copy, which the user's later changes do not reach."""
     if len(tensors) != 1:
         return None
     tensor = next(iter(tensors.values()))
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    return tensor.detach().cpu().numpy()
+    return tensor.detach().cpu().numpy().copy()

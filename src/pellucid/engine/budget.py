@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..records.errors import BudgetError
 
@@ -17,11 +17,13 @@ class Budget:
     rows: model rows in all.
     seconds: wall time. It is turned into evaluations once, from the measured speed of the first
         pass, so a run limited by time is reproducible only through the evaluations it records.
+    decided: the evaluations per explained number that a call made of its limits; where given, it alone counts.
     """
 
     evaluations: int | None = None
     rows: int | None = None
     seconds: float | None = None
+    decided: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("evaluations", "rows", "seconds"):
@@ -34,12 +36,21 @@ class Budget:
         """A number stands for evaluations."""
         return given if isinstance(given, Budget) else cls(evaluations=given)
 
-    def allowance(self, questions: int, draws: int, seconds_per_row: float) -> int | None:
-        """Evaluations per question under all limits, for so many questions of so many rows an evaluation."""
+    @property
+    def limited(self) -> bool:
+        """Whether rows or seconds are yet to be turned into evaluations."""
+        return self.decided is None and (self.rows is not None or self.seconds is not None)
+
+    @property
+    def allowance(self) -> int | None:
+        """Evaluations per explained number; None where there is no limit."""
+        return self.evaluations if self.decided is None else self.decided
+
+    def settled(self, rows: int, seconds_per_row: float) -> Budget:
+        """The same budget with its limits turned into evaluations of ``rows`` model rows each, over the whole call."""
         limits = [] if self.evaluations is None else [self.evaluations]
-        rows = max(questions * draws, 1)
         if self.rows is not None:
-            limits.append(self.rows // rows)
+            limits.append(self.rows // max(rows, 1))
         if self.seconds is not None and seconds_per_row > 0:
-            limits.append(int(self.seconds / (seconds_per_row * rows)))
-        return min(limits) if limits else None
+            limits.append(int(self.seconds / (seconds_per_row * max(rows, 1))))
+        return replace(self, decided=min(limits)) if limits else self

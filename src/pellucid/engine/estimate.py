@@ -23,6 +23,7 @@ class Estimate:
         v(everyone) (a path starts at f(mean), not at the mean of f); None otherwise.
     notes: what was decided and reached, as data (steps used, local R², the estimator chosen).
     cautions: reasons to believe it less.
+    pooling: how element values became a group's, where a setting decided it; None: as the method declares.
     """
 
     values: np.ndarray
@@ -30,6 +31,7 @@ class Estimate:
     base: np.ndarray | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    pooling: str | None = None
 
 
 class Estimator(Protocol):

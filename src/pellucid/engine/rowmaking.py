@@ -32,7 +32,7 @@ class RowMaker:
     players: Players
     x: Tensor
     n: int
-    seed: int
+    removal_seed: int
     _problem: Problem
     _caller: Caller
     _target: BoundTarget
@@ -43,8 +43,18 @@ class RowMaker:
         return len(self.inputs)
 
     @property
+    def bound(self) -> BoundTarget:
+        """What is asked of these rows, bound once and for all."""
+        return self._target
+
+    @property
     def questions(self) -> int:
         return len(self.inputs) * self._target.count
+
+    @property
+    def targets(self) -> int:
+        """T, how many numbers of each row are explained."""
+        return self._target.count
 
     @property
     def opaque(self) -> bool:
@@ -61,7 +71,7 @@ class RowMaker:
         removal = self._problem.removal
         if not isinstance(removal, TensorRemoval):
             raise NotApplicable("rows that are not tensors have no reference rows")
-        return removal.references(self.inputs, self.players, self.seed)
+        return removal.references(self.inputs, self.players, self.removal_seed)
 
     @property
     def draws(self) -> int:
@@ -197,26 +207,22 @@ class RowMaker:
             return picked[:, 0]
         return picked.gather(1, (questions % self._target.count)[:, None].to(picked.device))[:, 0]
 
-    def _outputs_of(self, points: Tensor, questions: Tensor) -> np.ndarray:
-        out = np.zeros(len(points))
+    def _every_output(self, points: Any, items: Tensor) -> np.ndarray:
+        """All targets at points ``[b, D]`` (or a list of opaque rows) about ``items``, ``Float64[b, T]``."""
+        out = np.zeros((len(points), self.targets))
 
         def work(part: slice) -> None:
             with torch.no_grad():
-                found = self._asked(points[part].clone(), questions[part])
-            self._refuse_nan(found, questions[part].numpy(), None)
-            out[part] = found
+                if self.opaque:
+                    found = self._caller.opaque(points[part])
+                else:
+                    found = self._caller.outputs(points[part].clone(), items[part])
+                picked = self._select(found, items[part]).double().cpu().numpy()
+            self._refuse_nan(picked, (items[part] * self.targets).numpy(), None)
+            out[part] = picked
 
-        self._each_block((len(points),), work)
-        return out
-
-    def _outputs_opaque(self, rows: list[Any], questions: Tensor) -> np.ndarray:
-        out = np.zeros(len(rows))
-
-        def work(part: slice) -> None:
-            out[part] = self._asked(rows[part], questions[part])
-
-        self._each_block((len(rows),), work)
-        self._refuse_nan(out, questions.numpy(), None)
+        if len(points):
+            self._each_block((len(points),), work)
         return out
 
     def _gradient(self, points: Tensor, questions: Tensor) -> Tensor:

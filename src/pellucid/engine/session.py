@@ -44,7 +44,8 @@ class Session(RowMaker):
     names: the players' names of each row.
     types: the players' types where the rows share them (``"numeric"``, ``"categorical"``, …).
     kind: the modality.
-    seed: the call's seed.
+    seed: the method's noise.
+    removal_seed: the reference rows' noise, the call's own seed however the session is reseeded.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class Session(RowMaker):
         nobody: Tensor | None = None,
         slopes: Tensor | None = None,
     ):
-        self._problem, self._caller, self._budget = problem, caller, budget
+        self._problem, self._caller, self.budget = problem, caller, budget
         self.inputs, self.players = problem.inputs, problem.players
         self._target, self._full, self._nobody, self._slopes = target, full, nobody, slopes
         self._rows = list(rows)
-        self._key, self.seed = key, seed
+        self._key, self.seed, self.removal_seed = key, seed, seed
         self.n = self.players.most
         self.kind, self.types = problem.kind, self.players.types
         self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -88,8 +89,7 @@ class Session(RowMaker):
     def full(self) -> np.ndarray:
         """v(everyone), ``Float64[Q]``: known since the target was bound."""
         if self._full is None:
-            everyone = torch.arange(self.questions)
-            self._full = self._outputs_of(self.x[self.item(everyone)], everyone)
+            self._full = self._every_output(self.x, torch.arange(len(self))).reshape(-1)
         return self._full
 
     @cached_property
@@ -134,8 +134,7 @@ class Session(RowMaker):
         """The target at :attr:`start`, ``Float64[Q]``: of a single reference row it is v(nobody)."""
         if self.references.shape[:2] == (1, 1) and self._all_owned and not self._carries:
             return self.empty
-        everyone = np.arange(self.questions)
-        return self.outputs(self.start.expand(len(self), -1)[self.item(everyone)], everyone)
+        return self.outputs_all(self.start.expand(len(self), -1), np.arange(len(self))).reshape(-1)
 
     @cached_property
     def slopes(self) -> np.ndarray:
@@ -165,10 +164,10 @@ class Session(RowMaker):
     def allowance(self, default: int, least: int = 1) -> int:
         """Evaluations per question that a method may plan: the budget's, or ``default`` where there is none.
 
-        Both ends and the binding pass count as two of them. Raises :class:`BudgetError` below ``least``.
+        Both ends and the binding pass count as two of them. Raises :class:`BudgetError` below ``least``; a setting
+        that demands a number is exact and asks for that number at least.
         """
-        per_row = self._caller.tally.seconds / max(self._caller.tally.rows, 1)
-        allowed = self._budget.allowance(self.questions, self.draws, per_row)
+        allowed = self.budget.allowance
         if allowed is None:
             return max(default, least)
         if allowed < least:
@@ -230,11 +229,19 @@ class Session(RowMaker):
         """
         questions = torch.as_tensor(np.asarray(questions), dtype=torch.long)
         self.evaluations += len(points) / self.questions
-        if not len(points):
-            return np.zeros(0)
-        if self.opaque:
-            return self._outputs_opaque(list(points), questions)
-        return self._outputs_of(torch.as_tensor(points).to(self.x), questions)
+        found = self._every_output(self._points(points), self.item(questions))
+        return np.take_along_axis(found, (questions % self.targets).numpy()[:, None], axis=1)[:, 0]
+
+    def outputs_all(self, points: Tensor | np.ndarray | list[Any], items: Any) -> np.ndarray:
+        """All T targets at points of a method's own, ``Float64[b, T]``: ``points[i]`` is for row ``items[i]``.
+
+        What :meth:`outputs` says of a question's points, for methods that ask the same points for all targets.
+        """
+        self.evaluations += len(points) / len(self)
+        return self._every_output(self._points(points), torch.as_tensor(np.asarray(items), dtype=torch.long))
+
+    def _points(self, points: Tensor | np.ndarray | list[Any]) -> Any:
+        return list(points) if self.opaque else torch.as_tensor(points).to(self.x)
 
     def gradients(self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None) -> np.ndarray:
         """Σ_j weights[j] · ∂target/∂x at point j, ``Float64[Q, D]``, summed as it goes.
@@ -311,9 +318,8 @@ class Session(RowMaker):
         return other
 
     def reseeded(self, seed: int, key: str | None = None) -> Session:
-        """The same questions with other randomness."""
+        """The same questions, the method's noise drawn anew; what stands for the absent is the problem's and stays."""
         other = copy(self)
-        other.__dict__.pop("references", None)
         other.seed, other._key = seed, key or self._key
         return other
 

@@ -53,7 +53,7 @@ class InputMagnitude(Method):
     signed: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
-        distance = (session.x - session.start).double().cpu().numpy()
+        distance = (session.x.double() - session.start.double()).cpu().numpy()  # bytes would wrap around
         return Estimate(session.pool(np.repeat(distance, session.questions // len(session), 0), "norm"))
 
     def cost(self, players: int) -> float:
@@ -73,7 +73,8 @@ class EdgeFilter(Method):
     signed: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
-        images = session.x.reshape(-1, 1, *session.players.layout[-2:]).double()
+        height, width = next(iter(session.inputs.shapes.values()))[-2:]
+        images = session.x.reshape(-1, 1, height, width).double()
         sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], dtype=torch.float64)
         kernels = torch.stack([sobel, sobel.T])[:, None].to(images.device)
         padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")

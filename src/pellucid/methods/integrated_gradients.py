@@ -18,6 +18,8 @@ from .method import Method
 FIRST_STEPS = 17
 MOST_STEPS = 1025
 GAP = 1e-3
+ENDS = 2
+"""Evaluations beside the steps: the row and the start of its path."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,21 @@ class IntegratedGradients(Method):
         start = session.start
         delta = (session.x - start).double().cpu().numpy().repeat(session.questions // len(session), 0)
         base = session.start_values
-        if self.steps is not None or session.allowance(MOST_STEPS) < FIRST_STEPS:
-            steps = self.steps or session.allowance(MOST_STEPS)
+        least = (self.steps or 1) + ENDS  # a number of steps that was given is exact
+        most = session.allowance(MOST_STEPS + ENDS, least=least) - ENDS
+        if self.steps is not None or most < FIRST_STEPS:
+            steps = self.steps or most
             nodes, weights = np.polynomial.legendre.leggauss(steps)
             mean = session.gradients(_path(session, start, (nodes + 1) / 2), steps, weights / 2)
             used = np.full(session.questions, steps)
         else:
-            mean, used = self._nested(session, start, delta, session.full - base)
+            mean, used = self._nested(session, start, delta, session.full - base, min(most, MOST_STEPS))
         return Estimate(session.pool(delta * mean), base=base, notes={"steps": used})
 
     def _nested(
-        self, session: Session, start: Tensor, delta: np.ndarray, change: np.ndarray
+        self, session: Session, start: Tensor, delta: np.ndarray, change: np.ndarray, most: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Double the intervals of the rows that still miss the change; no point is computed twice."""
-        most = min(MOST_STEPS, session.allowance(MOST_STEPS))
+        """Double the intervals of the rows that still miss the change, to ``most`` points; none is computed twice."""
         points = FIRST_STEPS
         grid = np.linspace(0, 1, points)
         ends = np.full(points, 1.0)

@@ -41,7 +41,8 @@ class KernelShapley(Method):
         n, change = session.n, session.full - session.empty
         if n == 1:
             return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
-        budget = session.allowance(self.samples or 2 * n + 2048, least=min(2 * n, 2**n))
+        least = min(max(self.samples or 0, 2 * n), 2**n)  # a number that was given is exact
+        budget = session.allowance(self.samples or 2 * n + 2048, least=least)
         pairs = min((self.samples or budget) - 2, 2**n - 2, budget - 2) // 2
         design = session.design(_design, n, pairs)
         fitted = np.zeros((session.questions, n))

@@ -59,26 +59,32 @@ class Lime(Method):
     # Tables: rows drawn around the row -----------------------------------------------------
 
     def _around_rows(self, session: Session) -> Estimate:
-        samples = session.allowance(self.samples or 5000, least=session.n + 2)
-        samples = min(samples, self.samples or 5000)
+        samples = self._count(session, 5000, session.n + 2)
         space = _Neighbourhood(session, self.discretise)
         width = self.kernel_width or 0.75 * np.sqrt(session.n)
         fits = []
-        for question in range(session.questions):
-            features, points = space.draw(session.noise(question), session.item(question), samples)
-            outputs = session.outputs(points, np.full(samples, question))
-            fits.append(self._fit(features, outputs - session.full[question], width))
+        for item, full in enumerate(session.full.reshape(len(session), -1)):
+            features, points = space.draw(session.noise(item * session.targets), item, samples)
+            weights = np.exp(-np.einsum("bi,bi->b", features, features) / width**2 / 2)
+            change = session.outputs_all(points, np.full(samples, item)) - full
+            fits += [self._fit(features, one, weights) for one in change.T]
         values, errors, r2, error = (np.array(part) for part in zip(*fits, strict=True))
         if self.report == "effects":
-            factor = np.repeat(space.effect, session.questions // len(session), 0)
+            factor = np.repeat(space.effect, session.targets, 0)
             values, errors = values * factor, errors * np.abs(factor)
-        return _estimate(values, errors, r2, error, samples)
+        return _estimate(session, values, errors, r2, error, samples)
+
+    def _count(self, session: Session, default: int, least: int) -> int:
+        """Rows to draw: as many as were asked for, else what the budget allows up to ``default``; both ends beside."""
+        if self.samples is not None:
+            session.allowance(self.samples + 2, least=self.samples + 2)
+            return self.samples
+        return min(session.allowance(default + 2, least=least + 2) - 2, default)
 
     def _fit(
-        self, features: np.ndarray, change: np.ndarray, width: float
+        self, features: np.ndarray, change: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Weighted ridge through the row itself: weights, standard errors, R², local prediction error."""
-        weights = np.exp(-np.einsum("bi,bi->b", features, features) / width**2 / 2)
         keep = np.arange(features.shape[1])
         if self.complexity is not None and self.complexity < len(keep):
             first = _ridge(features, change, weights, self.penalty)[0]
@@ -92,8 +98,7 @@ class Lime(Method):
     # Regions and words: players on and off -------------------------------------------------
 
     def _on_and_off(self, session: Session) -> Estimate:
-        samples = session.allowance(self.samples or 1000, least=min(session.n + 2, 2**session.n))
-        samples = min(samples, self.samples or 1000)
+        samples = self._count(session, 1000, min(session.n + 2, 2**session.n))
         masks = session.design(_switches, session.n, samples)
         width = self.kernel_width or 0.25
         distance = 1 - np.sqrt(masks.mean(1))
@@ -102,19 +107,9 @@ class Lime(Method):
         if self.complexity is None:
             return self._on_and_off_folded(session, masks, features, weights)
         change = session.values(masks) - session.full[:, None]
-        fits = [self._fit_weighted(features, row, weights) for row in change]
+        fits = [self._fit(features, row, weights) for row in change]
         values, errors, r2, error = (np.array(part) for part in zip(*fits, strict=True))
-        return _estimate(values, errors, r2, error, samples)
-
-    def _fit_weighted(
-        self, features: np.ndarray, change: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float, float]:
-        first = _ridge(features, change, weights, self.penalty)[0]
-        keep = np.sort(np.argsort(-np.abs(first), kind="stable")[: self.complexity])
-        slope, errors, residual = _ridge(features[:, keep], change, weights, self.penalty)
-        values, spread = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-        values[keep], spread[keep] = slope, errors
-        return values, spread, *_quality(change, residual, weights)
+        return _estimate(session, values, errors, r2, error, samples)
 
     def _on_and_off_folded(
         self, session: Session, masks: np.ndarray, features: np.ndarray, weights: np.ndarray
@@ -138,16 +133,15 @@ class Lime(Method):
         freedom = max(1 - n / (mass**2 / np.square(weights).sum()), 0.05)
         errors = np.sqrt(residual / mass / freedom)[:, None] * spread
         r2 = np.where(total > 1e-24, 1 - residual / np.maximum(total, 1e-300), 1.0)
-        return _estimate(values, errors, r2, np.sqrt(residual / mass), len(masks))
+        return _estimate(session, values, errors, r2, np.sqrt(residual / mass), len(masks))
 
 
-def _estimate(values: np.ndarray, errors: np.ndarray, r2: np.ndarray, error: np.ndarray, samples: int) -> Estimate:
-    poor = r2 < POOR_FIT
-    cautions = ()
-    if poor.any():
-        cautions = (
-            Caution.of("poor_local_fit", "yellow", rows=int(poor.sum()), total=len(r2), lowest=float(r2.min())),
-        )
+def _estimate(
+    session: Session, values: np.ndarray, errors: np.ndarray, r2: np.ndarray, error: np.ndarray, samples: int
+) -> Estimate:
+    rows, cautions = int((r2 < POOR_FIT).reshape(len(session), -1).any(1).sum()), ()
+    if rows:
+        cautions = (Caution.of("poor_local_fit", "yellow", rows=rows, total=len(session), lowest=float(r2.min())),)
     notes = {"local_r2": r2, "local_error": error, "samples": samples}
     return Estimate(values, stderr=errors, notes=notes, cautions=cautions)
 
@@ -197,7 +191,8 @@ class _Neighbourhood:
     """How columns of a table are varied around a row, and what the line sees of it.
 
     A numeric player owns one element and moves by its spread; any other player takes the elements of a drawn
-    background row as a whole, and the line sees "same" (0) or "other" (−1).
+    background row as a whole, and the line sees "same" (0) or "other" (−1). Rows of whole numbers (bytes, truth
+    values) are drawn too: between two of them there is nothing.
     """
 
     def __init__(self, session: Session, discretise: bool):
@@ -210,23 +205,24 @@ class _Neighbourhood:
         numeric = [
             len(own) == 1 and kind in ("numeric", "ordinal") for own, kind in zip(self.owned, types, strict=True)
         ]
-        self.moved = np.array(numeric) if not discretise else np.zeros(session.n, dtype=bool)
+        moves = not discretise and self.x.is_floating_point()
+        self.moved = np.array(numeric) if moves else np.zeros(session.n, dtype=bool)
         self.places = torch.as_tensor([own[0] for own, moved in zip(self.owned, self.moved, strict=True) if moved])
         self.all_moved = bool(self.moved.all()) and self.places.tolist() == list(range(self.x.shape[1]))
         self.bins = self._quartiles(np.array(numeric)) if discretise else {}
-        spread = self.draws.double().std(0, unbiased=False) if len(self.draws) > 1 else torch.ones(self.x.shape[1])
-        self.spread = torch.where(spread > 0, spread, 1.0).to(self.x)[self.places] if len(self.places) else None
+        spread = self.draws.double().std(0, unbiased=False)
+        self.spread = torch.where(spread > 0, spread, 1.0)[self.places] if len(self.places) else None
         self.effect = self._effects(session)
 
     def _effects(self, session: Session) -> np.ndarray:
         """What turns a weight into an effect against the references, ``Float64[N, n]``."""
         effect = np.ones((len(session), session.n))
         if self.spread is not None:
-            start = self.draws.double().mean(0).to(self.x)[self.places]
+            start = self.draws.double().mean(0)[self.places]
             if len(session.references) != 1:
-                start = session.start[:, self.places]
-            moved = (self.x[:, self.places] - start) / self.spread
-            effect[:, self.moved] = moved.double().cpu().numpy()
+                start = session.start[:, self.places].double()
+            moved = (self.x[:, self.places].double() - start) / self.spread
+            effect[:, self.moved] = moved.cpu().numpy()
         for player in np.flatnonzero(~self.moved).tolist():
             effect[:, player] = 1 - self._same(self.x, self.draws[None], player).mean(1)
         return effect
@@ -255,7 +251,7 @@ class _Neighbourhood:
         points = self.x[item].repeat(samples, 1)
         if self.spread is not None:
             steps = rng.standard_normal((samples, len(self.places)), dtype=np.float32)
-            points[:, self.places] += torch.from_numpy(steps).to(points) * self.spread
+            points[:, self.places] += torch.from_numpy(steps).to(points) * self.spread.to(points)
             features[:, self.moved] = steps
         for player in np.flatnonzero(~self.moved).tolist():
             own = torch.from_numpy(self.owned[player])
@@ -275,6 +271,6 @@ class _Neighbourhood:
         """The same where all players are numbers, in the order of the elements: nothing is gathered or scattered."""
         steps = rng.standard_normal((samples, len(self.places)), dtype=np.float32)
         steps[0] = 0.0
-        points = torch.addcmul(self.x[item], torch.from_numpy(steps).to(self.x), spread)
+        points = torch.addcmul(self.x[item], torch.from_numpy(steps).to(self.x), spread.to(self.x))
         points[0] = self.x[item]
         return steps.astype(np.float64), points

@@ -43,13 +43,15 @@ class LimeNeighbours(Method):
     default: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
+        demanded = 2 * self.neighbours + 2  # outputs and gradients at the neighbours, and both ends
+        session.allowance(demanded, least=demanded)
         spread, change, lines = _spread(session), [], []
-        for question in range(session.questions):
-            near = self._near(session, spread, question)
-            moved = session.outputs(near, np.full(self.neighbours, question)) - session.full[question]
-            steps = ((near - session.x[session.item(question)]) / spread).double().cpu().numpy()
-            lines.append(local_line(steps, moved))
-            change.append(moved)
+        for item, full in enumerate(session.full.reshape(len(session), -1)):
+            near = self._near(session, spread, item)
+            steps = ((near - session.x[item]) / spread).double().cpu().numpy()
+            for moved in (session.outputs_all(near, np.full(self.neighbours, item)) - full).T:
+                lines.append(local_line(steps, moved))
+                change.append(moved)
         parts = np.array_split(np.arange(self.neighbours), min(PARTS, self.neighbours))
         terms = np.array(
             [
@@ -65,22 +67,22 @@ class LimeNeighbours(Method):
         notes = {"local_r2": r2, "local_error": rmse, "neighbours": self.neighbours}
         return Estimate(terms.sum(0), stderr=error, notes=notes)
 
-    def _near(self, session: Session, spread: Tensor, question: int) -> Tensor:
-        """The k neighbours ``[k, D]`` of a question's row."""
-        item = session.item(question)
+    def _near(self, session: Session, spread: Tensor, item: int) -> Tensor:
+        """The k neighbours ``[k, D]`` of a row."""
         row, references = session.x[item], session.references[0 if len(session.references) == 1 else item]
         if len(references) >= self.neighbours:
             distance = ((references - row) / spread).double().norm(dim=1)
             return references[distance.argsort(stable=True)[: self.neighbours]]
-        steps = session.noise(question).standard_normal((self.neighbours, len(row)))
+        steps = session.noise(item * session.targets).standard_normal((self.neighbours, len(row)))
         return row + self.radius * spread * torch.from_numpy(steps).to(row)
 
     def _points(self, session: Session, spread: Tensor, part: np.ndarray) -> Recipe:
         """Some of the neighbours as the engine asks for them: found again rather than kept."""
 
         def points(questions: Tensor, indices: Tensor) -> Tensor:
-            near = {question: self._near(session, spread, question) for question in set(questions.tolist())}
-            return torch.stack([near[q][part[j]] for q, j in zip(questions.tolist(), indices.tolist(), strict=True)])
+            items = session.item(questions).tolist()
+            near = {item: self._near(session, spread, item) for item in set(items)}
+            return torch.stack([near[i][part[j]] for i, j in zip(items, indices.tolist(), strict=True)])
 
         return points
 

@@ -51,7 +51,6 @@ class Method(Settings, ABC):
     signed: ClassVar[bool] = True
     default: ClassVar[bool] = True
     role: ClassVar[str] = "method"
-    answers: ClassVar[type] = Explanation
 
     @abstractmethod
     def estimate(self, session: Session) -> Estimate:

@@ -34,17 +34,15 @@ class Saliency(Method):
     signed: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
-        gradient = session.slopes
-        return Estimate(
-            session.pool(gradient, "sum" if self.signed_values else "norm"),
-            cautions=zero_gradient_caution(gradient),
-        )
+        gradient, pooling = session.slopes, "sum" if self.signed_values else "norm"
+        values = session.pool(gradient, pooling)
+        return Estimate(values, cautions=zero_gradient_caution(gradient, len(session)), pooling=pooling)
 
     def cost(self, players: int) -> float:
         return 1.0
 
 
-def zero_gradient_caution(gradient: np.ndarray) -> tuple[Caution, ...]:
-    """A caution for the rows whose gradient is zero everywhere."""
-    flat = int((~gradient.any(axis=1)).sum())
-    return (Caution.of("zero_gradient", "yellow", rows=flat, total=len(gradient)),) if flat else ()
+def zero_gradient_caution(gradient: np.ndarray, rows: int) -> tuple[Caution, ...]:
+    """A caution for the rows where the gradient ``[Q, D]`` of some target is zero everywhere."""
+    flat = int((~gradient.any(axis=1)).reshape(rows, -1).any(axis=1).sum())
+    return (Caution.of("zero_gradient", "yellow", rows=flat, total=rows),) if flat else ()

@@ -72,7 +72,7 @@ class Inputs:
         whole = tuple(name for name, tensor in self.tensors.items() if not tensor.is_complex())
         if not floats and not whole and self.tensors:
             raise InputError("the inputs are complex numbers", fix="give the real and imaginary parts side by side")
-        return floats or whole[:1]
+        return floats or whole
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:

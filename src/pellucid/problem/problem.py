@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..records.errors import InputError, RemovalError
+from ..records.errors import InputError, RemovalError, TargetError
 from ..records.messages import Caution
 from ..records.players import Players
 from .inputs import Inputs
 from .model import Model
 from .removal import OpaqueRemoval, Removal, TensorRemoval
-from .target import Predicted, Target
+from .target import EachRow, Predicted, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,15 @@ class Problem:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Problem:
         """The same question about some of the rows."""
-        return replace(self, inputs=self.inputs.take(rows), players=self.players.take(rows))
+        rows = [int(row) for row in rows]
+        taken = {"inputs": self.inputs.take(rows), "players": self.players.take(rows), "target": self.target.take(rows)}
+        return replace(self, **taken)
 
     def __post_init__(self) -> None:
         if len(self.inputs) == 0:
             raise InputError("there are no rows to explain")
+        if isinstance(self.target, EachRow) and len(self.target.which) != len(self.inputs):
+            raise TargetError(f"{len(self.target.which)} targets for {len(self.inputs)} rows")
         labelled, width = self.players.labels.shape[1], self.inputs.width
         if labelled < width or (labelled > width and self.inputs.opaque is None):
             raise InputError(f"the players label {labelled} elements, a row has {width}")

@@ -144,12 +144,14 @@ def matching(rows: Tensor, flat: Tensor) -> Tensor:
 
 
 def path_start(references: Tensor, labels: Tensor, types: tuple[str, ...]) -> Tensor:
-    """Where a path begins: the mean of the references ``[R, S, D] → [R, D]``, the mode for categories.
+    """Where a path begins: the mean of the references ``[R, S, D] → [R, D]`` (rounded where they are whole numbers),
+    the mode for categories.
 
     The mean of a one-hot group is no category, so a categorical player starts at its most frequent
     pattern (the first met, among equals).
     """
-    start = references.to(torch.float64).mean(1).to(references.dtype)
+    start = references.to(torch.float64).mean(1)
+    start = (start if references.is_floating_point() else start.round()).to(references.dtype)
     if references.shape[1] == 1:
         return references[:, 0].clone()
     for player, kind in enumerate(types):

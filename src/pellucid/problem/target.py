@@ -63,6 +63,10 @@ class Target(ABC):
     def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
         """Bind to the outputs ``[N, K]`` of the explained rows. Raises :class:`TargetError`."""
 
+    def take(self, rows: Sequence[int]) -> Target:
+        """The same question about some of the rows."""
+        return self
+
     @property
     def savable(self) -> bool:
         """False for targets that are code and cannot be written down."""
@@ -158,6 +162,9 @@ class EachRow(Target):
             raise TargetError(f"{len(self.which)} targets for {len(outputs)} rows")
         columns = torch.tensor([[find_output(which, names)] for which in self.which])
         return _columns(columns, names, {"kind": "each row", "which": list(self.which)})
+
+    def take(self, rows: Sequence[int]) -> EachRow:
+        return EachRow(tuple(self.which[row] for row in rows))
 
 
 @dataclass(frozen=True)

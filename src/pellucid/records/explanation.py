@@ -88,6 +88,10 @@ class Explanation:
                 array = np.array(array)
                 array.setflags(write=False)
                 object.__setattr__(self, name, array)
+        if isinstance(self.rows, np.ndarray):
+            rows = self.rows.view()
+            rows.setflags(write=False)
+            object.__setattr__(self, "rows", rows)
         if self.attributions.ndim != 3:
             raise InputError(f"attributions must be [N, n, T], not {self.attributions.shape}")
 
@@ -132,9 +136,13 @@ class Explanation:
         rows = self.rows
         if rows is not None:
             rows = rows[index] if isinstance(rows, np.ndarray) else [rows[i] for i in index]
+        target = dict(self.target)
+        if target.get("kind") == "each row":
+            target["which"] = [target["which"][i] for i in index]
         return replace(
             self,
             **part,
+            target=target,
             players=self.players.take(index),
             outputs=tuple(self.outputs[i] for i in index),
             rows=rows,

@@ -12,10 +12,10 @@ import numpy as np
 
 from .errors import InputError
 from .explanation import Cost, Explanation
-from .messages import Caution
+from .messages import RANK, Caution
 from .players import Players
 
-JOINED = {"rows": add, "total": add, "worst": max, "lowest": min}
+JOINED = {"rows": add, "total": add, "worst": max, "difference": max, "lowest": min}
 """How the figures in a caution are put together when several parts of a batch raise the same one."""
 
 
@@ -55,6 +55,7 @@ def joined(parts: Sequence[tuple[Sequence[int], Explanation]], players: Players,
         **arrays,
         players=players,
         columns=columns,
+        target=_target(parts, N),
         outputs=tuple(outputs),
         cost=_total([part.cost for _, part in parts]),
         warnings=merged([caution for _, part in parts for caution in part.warnings]),
@@ -65,7 +66,7 @@ def joined(parts: Sequence[tuple[Sequence[int], Explanation]], players: Players,
 
 
 def merged(cautions: Sequence[Caution]) -> tuple[Caution, ...]:
-    """Cautions with those of several parts of a batch put together: rows add up, the worst stays."""
+    """Cautions with those of several parts of a batch put together: rows add up, the worst and the gravest stay."""
     kept: dict[tuple[str, Any], Caution] = {}
     for caution in cautions:
         fixed = tuple(sorted((k, str(v)) for k, v in caution.values.items() if k not in JOINED))
@@ -73,8 +74,8 @@ def merged(cautions: Sequence[Caution]) -> tuple[Caution, ...]:
         values = dict(caution.values)
         if before is not None:
             values |= {k: JOINED[k](before.values[k], v) for k, v in caution.values.items() if k in JOINED}
-        grave = before.severity if before is not None and before.severity == "red" else caution.severity
-        kept[caution.code, fixed] = Caution.of(caution.code, grave, **values)
+        severities = [caution.severity] if before is None else [before.severity, caution.severity]
+        kept[caution.code, fixed] = Caution.of(caution.code, min(severities, key=RANK.__getitem__), **values)
     return tuple(kept.values())
 
 
@@ -86,6 +87,17 @@ def _total(costs: Sequence[Cost]) -> Cost:
         seconds=reduce(add, (cost.seconds for cost in costs)),
         batch=max(cost.batch for cost in costs),
     )
+
+
+def _target(parts: Sequence[tuple[Sequence[int], Explanation]], N: int) -> Mapping[str, Any]:
+    """What was asked: the first part's; what was asked of each row is laid out over all rows."""
+    target = dict(parts[0][1].target)
+    if target.get("kind") == "each row":
+        target["which"] = [None] * N
+        for rows, part in parts:
+            for row, which in zip(rows, part.target["which"], strict=True):
+                target["which"][row] = which
+    return target
 
 
 def _notes(parts: Sequence[tuple[Sequence[int], Explanation]], N: int) -> Mapping[str, Any]:
