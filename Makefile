@@ -35,7 +35,7 @@ check: $(READY)
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --write
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --write $(if $(PEERS),--peers $(PEERS))
 
 clean:

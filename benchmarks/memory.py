@@ -1,6 +1,6 @@
 """How much memory: the peak of a process at 1×, 4× and 16× the steps, coalitions or background rows.
 
-    python benchmarks/memory.py
+    python benchmarks/memory.py [--write]
 
 Every point is a process of its own (a peak never falls). Flat means: what grows beyond the arrays that are
 returned, and one number per evaluation of a shared design, is at most 5 % of the peak at 1×.
@@ -18,12 +18,16 @@ import subprocess  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
+from datetime import date  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from cases import network, rows  # noqa: E402
+from report import machine, versions  # noqa: E402
 
 import pellucid  # noqa: E402
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "memory.md"
 FACTORS = (1, 4, 16)
 ALLOWED = 0.05
 
@@ -88,8 +92,8 @@ def main() -> int:
         unit = 1 if sys.platform == "darwin" else 1024
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
         return 0
-    print("| job | " + " | ".join(f"{factor}×, MiB" for factor in FACTORS) + " | growth | met |")
-    print("|---" * (len(FACTORS) + 3) + "|")
+    lines = ["| job | " + " | ".join(f"{factor}×, MiB" for factor in FACTORS) + " | growth | met |"]
+    lines.append("|---" * (len(FACTORS) + 3) + "|")
     missed = False
     for name, growth in GROWTHS.items():
         peaks = [peak(name, factor) for factor in FACTORS]
@@ -97,8 +101,31 @@ def main() -> int:
         share = max(beyond) / beyond[0] - 1
         missed |= share > ALLOWED
         shown = " | ".join(f"{p / 2**20:.0f}" for p in peaks)
-        print(f"| {growth.title} | {shown} | {share:+.1%} | {'yes' if share <= ALLOWED else 'no'} |", flush=True)
+        lines.append(f"| {growth.title} | {shown} | {share:+.1%} | {'yes' if share <= ALLOWED else 'no'} |")
+        print(lines[-1], flush=True)
+    if "--write" in sys.argv:
+        PAGE.write_text(page(lines), encoding="utf-8")
     return int(missed)
+
+
+def page(lines: list[str]) -> str:
+    """The documentation page: what was measured, on what, and the table."""
+    return "\n".join(
+        [
+            "# Memory",
+            "",
+            "The peak resident memory of a process that makes one call, at 1×, 4× and 16× the steps, coalitions or "
+            "background rows; growth is what lies beyond the arrays returned and one number per evaluation of a shared "
+            "design, as a share of the peak at 1×. The bar is 5 %.",
+            "",
+            f"Measured {date.today().isoformat()} on {machine()}; {versions()}.",
+            "",
+            *lines,
+            "",
+            "Made again with `python benchmarks/memory.py --write`.",
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def page(lines: Sequence[Line], units: Sequence[tuple[Any, int, float]], peers: 
             "“First call” is that unmeasured call in an otherwise warm process: it also learns the batch size, "
             "imports what it needs and makes the designs.",
             "",
-            f"Measured {date.today().isoformat()} on {_machine()}; {_versions()}. Others: {others}.",
+            f"Measured {date.today().isoformat()} on {machine()}; {versions()}. Others: {others}.",
             "",
             table(lines),
             "",
@@ -92,12 +92,12 @@ def page(lines: Sequence[Line], units: Sequence[tuple[Any, int, float]], peers: 
     )
 
 
-def _machine() -> str:
+def machine() -> str:
     """Cores and memory, in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"a {platform.machine()} machine with {os.cpu_count()} cores and {memory:.0f} GiB of memory, one core used"
 
 
-def _versions() -> str:
+def versions() -> str:
     names = ("pellucid", "torch", "numpy")
     return ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)])
