@@ -1,9 +1,18 @@
 """Every method of the catalogue obeys every law, on every problem it applies to."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
 import pytest
 
 from pellucid.catalog import everything
+from pellucid.engine.estimate import Estimate
+from pellucid.engine.session import Session
+from pellucid.methods.method import Method
+from pellucid.records.errors import NotApplicable
 from pellucid.testing import check_method
+from pellucid.testing.problems import PROBLEMS
 
 EXPECTED = {"saliency": 9, "integrated_gradients": 9, "lime_neighbours": 9, "edge_filter": 2}
 """Methods that do not apply to all twelve problems (no gradients, no images), and to how many they do."""
@@ -13,3 +22,39 @@ EXPECTED = {"saliency": 9, "integrated_gradients": 9, "lime_neighbours": 9, "edg
 def test_laws(name: str) -> None:
     applied = check_method(everything("methods")[name]())
     assert len(applied) == EXPECTED.get(name, 12 if name != "input_magnitude" else 11)
+
+
+@dataclass(frozen=True)
+class _Rank(Method):
+    """A number by place: no axiom holds of it."""
+
+    name: ClassVar[str] = "rank"
+
+    def estimate(self, session: Session) -> Estimate:
+        return Estimate(
+            np.tile(np.arange(1.0, session.n + 1) ** 2, (session.questions, 1)) * session.full[:, None] ** 2
+        )
+
+
+@pytest.mark.parametrize("kind", ["table", "image", "tensor", "words"])
+@pytest.mark.parametrize("axiom", ["null_player", "symmetry", "linearity"])
+def test_a_false_promise_is_found_on_rows_of_the_methods_own_kind(kind: str, axiom: str) -> None:
+    liar = type("Liar", (_Rank,), {"kinds": (kind,), "promises": (axiom,)})
+    with pytest.raises(AssertionError, match=f"breaks {axiom}"):
+        check_method(liar())
+
+
+class _Nothing(_Rank):
+    """Refuses the problems that test axioms, and takes all others."""
+
+    promises: ClassVar[tuple[str, ...]] = ("symmetry",)
+
+    def estimate(self, session: Session) -> Estimate:
+        if session.n == 4 and len(session) == 2:
+            raise NotApplicable("not these")
+        return super().estimate(session)
+
+
+def test_a_promise_that_is_tested_on_nothing_is_no_promise() -> None:
+    with pytest.raises(AssertionError, match="promises symmetry, and applies to none"):
+        check_method(_Nothing(), {"black_box": PROBLEMS["black_box"]})

@@ -308,7 +308,7 @@ def _sealed(
     cautions += _order_cautions(values, errors)
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
-    spent = max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0) + 1
+    spent = round(max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0), 6) + 1
     return Explanation(
         attributions=values,
         players=problem.players,

@@ -1,7 +1,8 @@
 """The laws that every method obeys, on every problem it applies to.
 
 ``check_method`` runs them all and raises ``AssertionError`` with the law's and the problem's name
-at the first that is broken. A method that declares an axiom among its ``promises`` is tested on it.
+at the first that is broken. A method that declares an axiom among its ``promises`` is tested on it, on rows of a
+kind it takes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..engine.engine import opened, refuse_unmet_needs
 from ..engine.listener import Silent
 from ..methods.method import Method
 from ..problem.problem import Problem
+from ..problem.removal import Replace
 from ..records.errors import NotApplicable
 from ..records.explanation import Explanation
 from ..records.files import dumps
@@ -184,24 +186,79 @@ def _axioms(method: Method) -> None:
             checks[axiom](method)
 
 
-def _explained(method: Method, model: Any, rows: torch.Tensor, **fields: Any) -> np.ndarray:
-    problem = as_problem(model, rows, **fields)
-    try:
-        refuse_unmet_needs(method, problem)
-        return method.explain(problem, budget=BUDGET).attributions[..., 0]
-    except NotApplicable:
-        return np.zeros((len(rows), 4))
+def _explained(method: Method, axiom: str, model: Callable[[torch.Tensor], Any], rows: torch.Tensor) -> np.ndarray:
+    """Contributions ``[N, 4]`` to a function of four numbers, asked as the first kind of rows that the method takes.
+
+    Raises ``AssertionError`` where it takes none of them: its promise would be tested on nothing.
+    """
+    for make in SAME_GAME:
+        problem = make(model, rows)
+        try:
+            refuse_unmet_needs(method, problem)
+            return method.explain(problem, budget=BUDGET).attributions[..., 0]
+        except NotApplicable:
+            continue
+    raise AssertionError(f"{method.name} promises {axiom}, and applies to none of the problems made to test it")
+
+
+class _Reshaped(nn.Module):
+    """A function of four numbers that takes them in another shape."""
+
+    def __init__(self, inner: Callable[[torch.Tensor], Any]):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.inner(x.flatten(1))
+
+
+def _as_table(model: Any, rows: torch.Tensor) -> Problem:
+    return as_problem(model, rows)
+
+
+def _as_images(model: Any, rows: torch.Tensor) -> Problem:
+    return as_problem(_Reshaped(model), rows.reshape(-1, 1, 2, 2))
+
+
+def _as_tensors(model: Any, rows: torch.Tensor) -> Problem:
+    return as_problem(_Reshaped(model), rows.reshape(-1, 2, 2))
+
+
+def _as_words(model: Any, rows: torch.Tensor) -> Problem:
+    """Every number a word, an absent one the word "0"."""
+
+    def read(texts: list[list[str]]) -> np.ndarray:
+        numbers = torch.tensor([[float(word) for word in text] for text in texts], dtype=rows.dtype)
+        with torch.no_grad():
+            return np.asarray(model(numbers).numpy())
+
+    return as_problem(read, [[repr(number) for number in row] for row in rows.tolist()], removal=Replace("0"))
+
+
+SAME_GAME = (_as_table, _as_images, _as_tensors, _as_words)
+
+
+class _Unused(nn.Module):
+    """Never looks at its third number."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x[:, 0] * x[:, 1] - x[:, 3]) + x[:, 3]
 
 
 def _null_player(method: Method) -> None:
-    problem = PROBLEMS["unused_column"](5)
+    rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(4))
+    _no_part(method, _explained(method, "null_player", _Unused(), rows))
+    problem = PROBLEMS["unused_column"](5)  # with a background, several outputs
     try:
         refuse_unmet_needs(method, problem)
+        _no_part(method, method.explain(problem, budget=BUDGET).attributions[..., 0])
     except NotApplicable:
         return
-    values = method.explain(problem, budget=BUDGET).attributions[:, 2]
-    scale = np.abs(values).max() + 1.0
-    assert np.abs(values).max() <= 1e-6 * scale, f"{method.name} breaks null_player: {np.abs(values).max():.1e}"
+
+
+def _no_part(method: Method, values: np.ndarray) -> None:
+    found, scale = np.abs(values[:, 2]).max(), np.abs(values).max() + 1e-12
+    assert found <= 1e-6 * scale, f"{method.name} breaks null_player: {found:.1e}"
 
 
 class _Symmetric(nn.Module):
@@ -213,7 +270,7 @@ class _Symmetric(nn.Module):
 
 def _symmetry(method: Method) -> None:
     rows = torch.tensor([[0.7, 0.7, -1.0, 0.3], [-0.2, -0.2, 2.0, 1.0]])
-    values = _explained(method, _Symmetric(), rows)
+    values = _explained(method, "symmetry", _Symmetric(), rows)
     difference = np.abs(values[:, 0] - values[:, 1]).max()
     assert difference <= 1e-5 * (np.abs(values).max() + 1e-12), f"{method.name} breaks symmetry: {difference:.1e}"
 
@@ -229,7 +286,8 @@ class _Weighted(nn.Module):
 
 def _linearity(method: Method) -> None:
     rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    both, one, other = (_explained(method, _Weighted(a, b), rows) for a, b in ((2.0, -3.0), (1.0, 0.0), (0.0, 1.0)))
+    weights = ((2.0, -3.0), (1.0, 0.0), (0.0, 1.0))
+    both, one, other = (_explained(method, "linearity", _Weighted(a, b), rows) for a, b in weights)
     difference = np.abs(both - (2 * one - 3 * other)).max()
     scale = np.abs(both).max() + 1e-12
     tolerance = 3e-3 if any("steps" in name for name in method.settings()) else 1e-6
@@ -265,7 +323,7 @@ def _implementation_invariance(method: Method) -> None:
     rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     reference = None
     for name, net in spellings_of_relu():
-        values = _explained(method, net, rows)
+        values = _explained(method, "implementation_invariance", net, rows)
         reference = values if reference is None else reference
         difference = np.abs(values - reference).max() / (np.abs(reference).max() + 1e-12)
         assert difference <= 1e-9, f"{method.name} breaks implementation invariance with {name}: {difference:.1e}"
