@@ -19,6 +19,11 @@ from ..problem.inputs import WHOLE
 from ..problem.model import Countable, Differentiable, Output, Rows
 from ..records.errors import ModelError
 
+MINDFUL = (
+    nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention,
+    nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.RReLU,
+)  # fmt: skip
+"""Layers that answer differently in training mode; only for them is the mode worth a note."""
 FEW_WEIGHTS = 2**20
 """Up to so many weights their contents are kept, beyond it only the counters of their changes."""
 
@@ -54,6 +59,10 @@ class TorchModel(Differentiable, Countable):
         found, self._any_name = _argument_names(module)
         self.argument_names = names or found
         self._keywords = _exported_keywords(module)
+
+    def __repr__(self) -> str:
+        outputs = f", outputs={list(self.labels)}" if self.labels else ""
+        return f"TorchModel({self.name}{outputs}{', encoding=…' if self.encoding is not None else ''})"
 
     @property
     def identity(self) -> object:
@@ -113,7 +122,7 @@ class _State:
 
     def __init__(self, module: nn.Module):
         self.modules = list(module.modules())
-        self.training = any(m.training for m in self.modules)
+        self.training = any(m.training and isinstance(m, MINDFUL) for m in self.modules)
         self.attributes = [(m, _kept(m.__dict__)) for m in self.modules]
         named = list(module.named_parameters())
         few = sum(p.numel() for _, p in named) <= FEW_WEIGHTS

@@ -253,7 +253,8 @@ class Explanation:
         except FileNotFoundError as error:
             raise StoreError("there is no such file", where=str(path)) from error
         except Exception as error:  # a damaged archive raises many kinds
-            raise StoreError("not an explanation, or a damaged one", where=str(path), why=str(error)) from error
+            why = f"reading it ended with {type(error).__name__}"  # numpy's own text advises unpickling
+            raise StoreError("not an explanation, or a damaged one", where=str(path), why=why) from error
         if data.get("format") != FORMAT:
             raise StoreError(f"written in format {data.get('format')}, this version reads {FORMAT}", where=str(path))
         return cls._from(data, arrays)

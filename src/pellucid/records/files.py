@@ -111,7 +111,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # numpy raises many kinds for a damaged archive
-        raise StoreError("the array file is damaged or not ours", where=str(path), why=str(error)) from error
+        why = f"reading it ended with {type(error).__name__}"  # numpy's own text advises unpickling
+        raise StoreError("the array file is damaged or not ours", where=str(path), why=why) from error
 
 
 def read_array(path: str | os.PathLike[str]) -> np.ndarray:

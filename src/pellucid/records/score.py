@@ -120,7 +120,14 @@ class Scores(tuple[Score, ...]):
         return iter(dict.fromkeys(score.method for score in self))
 
     def __repr__(self) -> str:
-        return self.to_frame().to_string(index=False) if self else "Scores()"
+        """The table, and beneath it why something was skipped or failed and what should make one careful."""
+        if not self:
+            return "Scores()"
+        lines = [self.to_frame().to_string(index=False, float_format=lambda value: f"{value:.4g}")]
+        for score in self:
+            lines += [f"  – {score.metric} of {score.method} {score.status}: {score.reason}"] if score.reason else []
+            lines += [f"  ! {caution}" for caution in score.warnings]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(index=False)

@@ -14,9 +14,8 @@ def plot_explanation(explanation: Explanation, row: int = 0, **options: Any) -> 
     """A row's figure: the heat map of a picture, bars for everything else."""
     from . import figures
 
-    if figures.is_image(explanation):
-        return figures.image_overlay(explanation, row, **options)
-    return figures.contributions(explanation, row, **options)
+    draw = figures.image_overlay if figures.is_image(explanation) else figures.contributions
+    return draw(explanation, row, **options).properties(background="white")  # it may be saved and shown anywhere
 
 
 @register("text", Explanation)

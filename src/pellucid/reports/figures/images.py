@@ -25,8 +25,11 @@ SIDE, FINEST = 190, 224  # a panel in the figure; the most pixels kept of an ima
 
 
 def is_image(explanation: Explanation) -> bool:
-    """Whether the players of this explanation lie on a picture."""
-    return explanation.players.kind in ("pixel", "patch", "region") and len(explanation.players.layout) in (2, 3)
+    """Whether the players of this explanation lie on a picture: pixels, patches, regions, or each element of one."""
+    players = explanation.players
+    if players.kind == "element":
+        return players.every_element and len(players.layout) == 3
+    return players.kind in ("pixel", "patch", "region") and len(players.layout) in (2, 3)
 
 
 def heat_map(explanation: Explanation, row: int = 0, output: int = 0) -> np.ndarray:
