@@ -54,6 +54,26 @@ print("the laws hold on", len(applied), "problems")
 """
 
 
+AUDITED = """
+import sys
+import numpy as np, pandas as pd, torch
+import pellucid
+from pellucid.faces.cli import main
+
+rng = np.random.default_rng(0)
+frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+frame["label"] = np.where(frame.a > 0, "yes", "no")
+study = pellucid.audit(
+    torch.nn.Linear(3, 2), pellucid.read(frame, label="label"), out=sys.argv[1], rows=5, metrics=["abpc", "sparseness"]
+)
+assert "one_step" in study.explanations and not study.failed, study.failed
+assert {score.metric for score in study.scores if score.method == "one_step"} == {"abpc", "sparseness"}
+assert "one_step" in study.report.read_text()
+sys.argv = ["pellucid", "methods"]
+main()
+"""
+
+
 def installed(site: Path, method: str = METHOD, entry: str = "somebodys_methods.one_step:OneStep") -> Path:
     """What an installer leaves behind: the package, its metadata, its entry points."""
     package = site / "somebodys_methods"
@@ -67,15 +87,23 @@ def installed(site: Path, method: str = METHOD, entry: str = "somebodys_methods.
     return site
 
 
-def run(site: Path, code: str) -> subprocess.CompletedProcess[str]:
+def run(site: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_a_method_of_another_package_is_found_and_obeys_the_laws(tmp_path: Path) -> None:
     told = run(installed(tmp_path), INSIDE)
     assert told.returncode == 0, told.stderr[-3000:]
     assert "the laws hold on" in told.stdout
+
+
+def test_it_is_listed_and_shows_in_an_audit(tmp_path: Path) -> None:
+    told = run(installed(tmp_path), AUDITED, str(tmp_path / "run"))
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert "one_step" in told.stdout and "kernel_shapley" in told.stdout
 
 
 @pytest.mark.parametrize(
