@@ -304,8 +304,8 @@ def _sealed(
         base[rows] = (session.empty if estimate.base is None else estimate.base).reshape(len(rows), T)
         full[rows] = session.full.reshape(len(rows), T)
     gaps = completeness_gap(values, base, full) if "completeness" in method.promises else None
-    cautions = [*problem.cautions, *run.cautions, *_value_cautions(gaps, base, full)]
-    cautions += _order_cautions(values, errors)
+    cautions = [*problem.cautions, *run.cautions, *_value_cautions(method.name, gaps, base, full)]
+    cautions += _order_cautions(method.name, values, errors)
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
     spent = round(max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0), 6) + 1
@@ -344,19 +344,19 @@ def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> 
     return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
 
 
-def _value_cautions(gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray) -> list[Caution]:
+def _value_cautions(method: str, gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray) -> list[Caution]:
     cautions, N = [], len(base)
     if gaps is not None and (gaps > GAP_TOLERANCE).any():
         rows = int((gaps > GAP_TOLERANCE).any(1).sum())
         grave = "red" if gaps.max() > 10 * GAP_TOLERANCE else "yellow"
-        cautions.append(Caution.of("gap", grave, rows=rows, total=N, worst=float(gaps.max())))
+        cautions.append(Caution.of("gap", grave, method=method, rows=rows, total=N, worst=float(gaps.max())))
     flat = (np.abs(full - base) <= FLAT * np.maximum(np.abs(full), 1e-12)).all(1)
     if flat.any():
         cautions.append(Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=N))
     return cautions
 
 
-def _order_cautions(values: np.ndarray, errors: np.ndarray | None) -> list[Caution]:
+def _order_cautions(method: str, values: np.ndarray, errors: np.ndarray | None) -> list[Caution]:
     """A note on rows whose first :data:`FIRST` contributions could stand in another order.
 
     Neighbours in the order of |φ| count as settled when they lie further apart than the 90 % interval
@@ -370,7 +370,7 @@ def _order_cautions(values: np.ndarray, errors: np.ndarray | None) -> list[Cauti
     spread = np.take_along_axis(np.square(np.where(size < 0, 0.0, errors)), order, 1)
     near = ranked[:, :-1] - ranked[:, 1:] < LEVEL_90 * np.sqrt(spread[:, :-1] + spread[:, 1:])
     rows = int((near & (ranked[:, 1:] >= 0)).any((1, 2)).sum())
-    return [Caution.of("uncertain_order", "note", k=FIRST, rows=rows, total=len(values))] if rows else []
+    return [Caution.of("uncertain_order", "note", method=method, k=FIRST, rows=rows, total=len(values))] if rows else []
 
 
 def _columns(target: BoundTarget) -> np.ndarray:
