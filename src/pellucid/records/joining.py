@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import InputError
 from .explanation import Cost, Explanation
-from .messages import RANK, Caution
+from .messages import RANK, Caution, Severity
 from .players import Players
 
 JOINED = {"rows": add, "total": add, "worst": max, "difference": max, "lowest": min}
@@ -74,8 +74,8 @@ def merged(cautions: Sequence[Caution]) -> tuple[Caution, ...]:
         values = dict(caution.values)
         if before is not None:
             values |= {k: JOINED[k](before.values[k], v) for k, v in caution.values.items() if k in JOINED}
-        severities = [caution.severity] if before is None else [before.severity, caution.severity]
-        kept[caution.code, fixed] = Caution.of(caution.code, min(severities, key=RANK.__getitem__), **values)
+        severities: list[Severity] = [caution.severity] if before is None else [before.severity, caution.severity]
+        kept[caution.code, fixed] = Caution.of(caution.code, min(severities, key=lambda grave: RANK[grave]), **values)
     return tuple(kept.values())
 
 
