@@ -16,7 +16,7 @@ def by_loop(net: torch.nn.Module, row: torch.Tensor, background: torch.Tensor, k
         point = background[j].clone().requires_grad_()
         found = net(point[None])[0, output]
         (gradient,) = torch.autograd.grad(found, point)
-        total += (float(found.detach()) - float(net(row[None])[0, output])) * gradient.double().numpy()
+        total += (float(found.detach()) - float(net(row[None])[0, output].detach())) * gradient.double().numpy()
     return total
 
 
