@@ -229,7 +229,7 @@ def test_an_audit_is_made_again_by_its_own_command(typed: Run, files: Path) -> N
     words[words.index("first run")] = "second run"
     assert typed(*words[1:])[0] == 0
     code, out, _ = typed("diff", "first run", "second run", "--json")
-    assert (code, json.loads(out)) == (0, {"identical": True, "differences": []})
+    assert (code, json.loads(out)) == (0, {"identical": True, "differences": [], "environment": []})
     assert "Identical" in typed("diff", "first run", "second run")[1]
     code, out, _ = typed("report", "first run", "second run", "--out", "both.html", "--language", "zh", "--json")
     assert code == 0

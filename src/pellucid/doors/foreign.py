@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ..engine.engine import Opened, opened, shared_rows
+from ..engine.session import Session
 from ..problem.problem import Problem
+from ..problem.target import BoundTarget
 from ..records.errors import InputError
 from ..records.explanation import Explanation
 from ..records.messages import Caution
@@ -34,13 +37,7 @@ def as_explanation(problem: Problem, given: Any, *, name: str = "", pooling: str
 
 def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, pooling: str) -> Explanation:
     values, label = _values(given, problem, run.outputs.shape[1])
-    _refuse_other_rows(problem, given)
-    if not np.isfinite(values).all():
-        rows = np.unique(np.argwhere(~np.isfinite(values))[:, 0])[:3]
-        raise InputError("the attributions hold NaN or infinity", where=f"row {', '.join(map(str, rows))}")
-    N = len(problem.inputs)
-    if len(values) != N:
-        raise InputError(f"attributions for {len(values)} rows, but {N} rows were given")
+    _refuse_unusable(values, given, problem)
     back = np.argsort(run.order)
     target, outputs = run.target, run.outputs.shape[1]
     columns = target.columns.numpy()[back]
@@ -61,6 +58,7 @@ def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, poolin
         outputs=names,
         method=name or label,
         settings={"pooling": pooling},
+        notes={"foreign": True},
         removal=problem.removal.settings(),
         background=None if references is None or len(references) != 1 else shared_rows(references),
         target=target.asked,
@@ -72,6 +70,50 @@ def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, poolin
         pooling=pooling,
         several=columns.shape[1] > 1,
     )
+
+
+def is_foreign(explanation: Explanation) -> bool:
+    """Whether a record was made from attributions made elsewhere; its name then says nothing of how."""
+    return bool(explanation.notes.get("foreign"))
+
+
+def foreign_explainer(
+    problem: Problem, explainer: Callable[[Any], Any], pooling: str = "sum"
+) -> Callable[[Session], np.ndarray]:
+    """A user's function from rows to attributions, as a function from a session to values ``[Q, n]``.
+
+    It is given the model-space tensor (several: a dict of them by name; a black box: the list of rows). What it
+    returns is read as :func:`as_explanation` reads it, of the target that the session is bound to.
+    """
+    with opened(problem, "foreign") as run:
+        outputs = run.outputs.shape[1]
+
+    def again(session: Session) -> np.ndarray:
+        inputs = session.inputs
+        part = Problem(problem.model, inputs, session.players, problem.removal, problem.target, problem.kind)
+        tensors = {name: tensor.detach().clone() for name, tensor in inputs.tensors.items()}
+        rows: Any = list(inputs.opaque) if inputs.opaque is not None else tensors
+        given = explainer(next(iter(tensors.values())) if len(tensors) == 1 else rows)
+        values, _ = _values(given, part, outputs)
+        _refuse_unusable(values, given, part)
+        laid = _per_player(part, _of_target(values, *_bound_columns(session.bound), outputs, part), pooling)
+        return np.ascontiguousarray(laid.transpose(0, 2, 1).reshape(session.questions, -1))
+
+    return again
+
+
+def _bound_columns(target: BoundTarget) -> tuple[np.ndarray, np.ndarray | None]:
+    return target.columns.cpu().numpy(), None if target.against is None else target.against.cpu().numpy()
+
+
+def _refuse_unusable(values: np.ndarray, given: Any, problem: Problem) -> None:
+    """Attributions of other rows, of too many or too few, or with NaN in them."""
+    _refuse_other_rows(problem, given)
+    if not np.isfinite(values).all():
+        rows = np.unique(np.argwhere(~np.isfinite(values))[:, 0])[:3]
+        raise InputError("the attributions hold NaN or infinity", where=f"row {', '.join(map(str, rows))}")
+    if len(values) != len(problem.inputs):
+        raise InputError(f"attributions for {len(values)} rows, but {len(problem.inputs)} rows were given")
 
 
 def _values(given: Any, problem: Problem, outputs: int) -> tuple[np.ndarray, str]:

@@ -18,12 +18,12 @@ from ..methods.controls import EdgeFilter, InputMagnitude, RandomControl
 from ..methods.method import Method
 from ..problem.problem import Problem
 from ..problem.target import BoundTarget
-from ..records.errors import InputError, NotApplicable, PellucidError, TargetError
+from ..records.errors import Cancelled, InputError, NotApplicable, PellucidError, TargetError
 from ..records.explanation import Explanation
 from ..records.joining import merged
 from ..records.messages import Caution
 from ..records.score import Score, Scores
-from .metric import Case, Explainer, Judged, Metric
+from .metric import Case, Explainer, Metric
 
 DRAWS = 10
 """Random attributions drawn for each control figure."""
@@ -32,6 +32,8 @@ AGAIN_ROWS = 8
 CONTROL_ROWS = 8
 """Controls are judged on the first so many rows (in the order of their ids), to stay cheap."""
 UNSTABLE = 0.7
+GRID = 9
+"""Decimals to which the steps of curves are taken for the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Judgement:
     explainer: stands in for the method: a function of a session to values ``[Q, n]``.
     others: explanations of the same rows and targets by other methods, for agreement.
     truth: the known contributions of the same rows.
+    label: what to call it among others; by default the method's name.
     """
 
     explanation: Explanation
@@ -51,6 +54,11 @@ class Judgement:
     explainer: Explainer | None = None
     others: Mapping[str, Explanation] = field(default_factory=dict)
     truth: Explanation | None = None
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.label or self.explanation.method
 
     def again(self) -> Explainer | None:
         if self.explainer is not None:
@@ -73,11 +81,12 @@ def judge(
     """Score one explanation by several metrics.
 
     A metric that has nothing to say gives a skipped score with the reason; one that fails, a failed
-    one. Raises :class:`InputError` where the explanation is of other rows.
+    one. Raises :class:`InputError` where the explanation, or the truth, is of other rows.
     """
     explanation, listener = judgement.explanation, listener or Silent()
-    if explanation.ids and explanation.ids != problem.inputs.ids:
-        raise InputError("the explanation is of other rows", fix="give evaluate the very rows that were explained")
+    _refuse_other_rows(problem, explanation, "the explanation is", "give evaluate the very rows that were explained")
+    if judgement.truth is not None:
+        _refuse_other_rows(problem, judgement.truth, "the known contributions are", "give those of the explained rows")
     scores, budget = [], Budget(**explanation.budget)
     with opened(
         problem,
@@ -88,10 +97,17 @@ def judge(
         bound=bound_again(explanation, problem),
     ) as run:
         for metric in metrics:
-            listener.started(f"{metric.name} of {explanation.method}", 1)
+            listener.started(f"{metric.name} of {judgement.name}", 1)
             scores.append(_scored(metric, judgement, run, controls))
             listener.finished()
     return Scores(scores)
+
+
+def _refuse_other_rows(problem: Problem, explanation: Explanation, what: str, fix: str) -> None:
+    if len(explanation) != len(problem.inputs):
+        raise InputError(f"{what} of {len(explanation)} rows, but {len(problem.inputs)} rows were given", fix=fix)
+    if explanation.ids and explanation.ids != problem.inputs.ids:
+        raise InputError(f"{what} of other rows", fix=fix)
 
 
 def bound_again(explanation: Explanation, problem: Problem) -> BoundTarget | None:
@@ -113,45 +129,86 @@ def bound_again(explanation: Explanation, problem: Problem) -> BoundTarget | Non
 
 def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -> Score:
     began, rows_before = time.perf_counter(), run.caller.tally.rows
-    explanation = judgement.explanation
-    fields: dict[str, Any] = {"metric": metric.name, "method": explanation.method, "better": metric.better}
+    fields: dict[str, Any] = {"metric": metric.name, "method": judgement.name, "better": metric.better}
     fields |= {"low": metric.low, "high": metric.high, "settings": metric.settings()}
-    N = len(explanation)
+    N = len(judgement.explanation)
+    empty = np.full(N, np.nan)
     try:
-        values, curves, control, judged_rows, refusals = np.full(N, np.nan), {}, {}, [], []
-        for rows, session in run.parts:
-            case = _case(judgement, metric, rows, session)
-            if metric.explains_again:
-                case, rows = case.take(AGAIN_ROWS), rows[:AGAIN_ROWS]
-            try:
-                judged = metric.score(case)
-            except NotApplicable as error:
-                refusals.append(error)  # rows of one player, say; the others can still be judged
-                continue
-            values[rows] = _per_row(judged.values, len(rows))
-            judged_rows.append(rows)
-            curves = curves or dict(judged.curves)
-            if controls and metric.controlled:
-                for name, value in _controls(metric, case).items():
-                    control.setdefault(name, []).append((value, len(rows)))
-        if not judged_rows:
-            raise refusals[0]
+        found = _over_parts(metric, judgement, run, controls)
+    except Cancelled:
+        raise
     except NotApplicable as error:
-        return Score(**fields, values=np.full(N, np.nan), status="skipped", reason=str(error))
+        return Score(**fields, values=empty, status="skipped", reason=str(error))
     except PellucidError as error:
-        return Score(**fields, values=np.full(N, np.nan), status="failed", reason=str(error))
-    except (ArithmeticError, ValueError, RuntimeError, IndexError, TypeError) as error:  # a metric's own fault
-        return Score(**fields, values=np.full(N, np.nan), status="failed", reason=f"{type(error).__name__}: {error}")
+        return Score(**fields, values=empty, status="failed", reason=str(error))
+    except Exception as error:  # noqa: BLE001 — whatever a third party's metric or explainer raises costs this score alone
+        return Score(**fields, values=empty, status="failed", reason=f"{type(error).__name__}: {error}"[:2000])
     score = Score(
         **fields,
-        values=values,
-        controls={name: _weighted(parts) for name, parts in control.items()},
-        curves=curves,
+        values=found.values,
+        controls={name: _mean(values) for name, values in found.controls.items()},
+        curves=_averaged(found.curves),
         seed=run.parts[0][1].seed,
         evaluations=(run.caller.tally.rows - rows_before) / N,
         seconds=time.perf_counter() - began,
     )
-    return _with_cautions(score, metric, np.concatenate(judged_rows))
+    return _with_cautions(score, metric, found)
+
+
+@dataclass
+class _Found:
+    """What a metric found over all parts.
+
+    ``values`` and each of ``controls`` are ``Float64[N]``, NaN where a row was not judged; ``rows`` are those that
+    were; ``curves`` holds those of each part with the number of rows behind them.
+    """
+
+    values: np.ndarray
+    controls: dict[str, np.ndarray] = field(default_factory=dict)
+    curves: list[tuple[Mapping[str, np.ndarray], int]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+
+
+def _over_parts(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -> _Found:
+    """The metric's values part by part. Raises :class:`NotApplicable` where it has nothing to say of any."""
+    N = len(judgement.explanation)
+    found, refusals = _Found(np.full(N, np.nan)), []
+    for rows, session in run.parts:
+        case = _case(judgement, metric, rows, session)
+        if metric.explains_again:
+            case, rows = case.take(AGAIN_ROWS), rows[:AGAIN_ROWS]
+        try:
+            judged = metric.score(case)
+        except NotApplicable as error:
+            refusals.append(error)  # rows of one player, say; the others can still be judged
+            continue
+        found.values[rows] = _per_row(judged.values, len(rows))
+        found.rows += rows.tolist()
+        found.curves.append((judged.curves, int(np.isfinite(found.values[rows]).sum())))
+        if controls and metric.controlled:
+            for name, values in _controls(metric, case).items():
+                found.controls.setdefault(name, np.full(N, np.nan))[rows[: len(values)]] = values
+    if not found.rows:
+        raise refusals[0]
+    return found
+
+
+def _averaged(parts: Sequence[tuple[Mapping[str, np.ndarray], int]]) -> dict[str, np.ndarray]:
+    """The curves ``Float64[points, 2]`` of all parts as one of each name: their mean, weighted by rows.
+
+    Parts with another number of players have other steps; in between a curve is a straight line.
+    """
+    averaged = {}
+    for name in dict.fromkeys(name for curves, _ in parts for name in curves):
+        own = [(np.asarray(curves[name]), rows) for curves, rows in parts if name in curves and rows]
+        if not own:
+            continue
+        grid = np.unique(np.concatenate([curve[:, 0] for curve, _ in own]).round(GRID))
+        if all(len(curve) == len(grid) for curve, _ in own):
+            grid = own[0][0][:, 0]  # the very steps, not rounded
+        heights = [np.interp(grid, curve[:, 0], curve[:, 1]) for curve, _ in own]
+        averaged[name] = np.column_stack([grid, np.average(heights, axis=0, weights=[rows for _, rows in own])])
+    return averaged
 
 
 def _case(judgement: Judgement, metric: Metric, rows: np.ndarray, session: Session) -> Case:
@@ -172,10 +229,17 @@ def _case(judgement: Judgement, metric: Metric, rows: np.ndarray, session: Sessi
         explainer=judgement.again(),
         sampled=bool(method and method.sampled),
         seed=explanation.seed,
+        exact=_exact(explanation, rows),
         promises=method.promises if method else None,
         others={name: of(other) for name, other in same.items()},
         truth=None if judgement.truth is None else of(judgement.truth),
     )
+
+
+def _exact(explanation: Explanation, rows: np.ndarray) -> bool:
+    """Whether the method says that nothing was left to chance in these rows."""
+    told = explanation.notes.get("exact", False)
+    return all(told[row] for row in rows) if isinstance(told, list) else bool(told)
 
 
 def _per_row(values: np.ndarray, rows: int) -> np.ndarray:
@@ -183,31 +247,44 @@ def _per_row(values: np.ndarray, rows: int) -> np.ndarray:
     return values.reshape(rows, -1).mean(1)
 
 
-def _controls(metric: Metric, case: Case) -> dict[str, float]:
-    """The metric's value for attributions that know nothing: random ones (ten draws), |input|, image edges."""
+def _controls(metric: Metric, case: Case) -> dict[str, np.ndarray]:
+    """The metric's values for attributions that know nothing: random ones (ten draws), |input|, image edges.
+
+    ``Float64[rows]`` each, of the case's first rows; NaN where there is nothing to say.
+    """
     small = case.take(CONTROL_ROWS)
     session, found = small.session, {}
     random = RandomControl()
-    draws = [_control_value(metric, small, random, session.reseeded(draw, "random")) for draw in range(DRAWS)]
-    found["random"] = _mean(draws)
+    draws = [_control_values(metric, small, random, session.reseeded(draw, "random")) for draw in range(DRAWS)]
+    found["random"] = _mean_of_draws(np.array(draws))
     for control in (InputMagnitude(), EdgeFilter()):
         if session.kind in control.kinds:
-            found[control.name] = _control_value(metric, small, control, session)
-    return {name: value for name, value in found.items() if np.isfinite(value)}
+            found[control.name] = _control_values(metric, small, control, session)
+    return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
 
-def _control_value(metric: Metric, case: Case, control: Method, session: Session) -> float:
-    """The metric's mean for one control; NaN where it has nothing to say about it."""
-    seed = session.seed
+def _control_values(metric: Metric, case: Case, control: Method, session: Session) -> np.ndarray:
+    """The metric's value for one control, row by row; NaN where it has nothing to say, or fails at it."""
+    seed, rows = session.seed, len(session)
 
     def again(other: Session) -> np.ndarray:
         return control.estimate(other.reseeded(other.seed + seed, control.name)).values
 
     try:
-        judged: Judged = metric.score(case.with_values(control.estimate(session).values, again, control.sampled))
-    except NotApplicable:
-        return float("nan")
-    return _mean(judged.values)
+        judged = metric.score(case.with_values(control.estimate(session).values, again, control.sampled))
+        return _per_row(judged.values, rows)
+    except Cancelled:
+        raise
+    except Exception:  # noqa: BLE001 — a control that a third party's metric cannot take costs itself alone
+        return np.full(rows, np.nan)
+
+
+def _mean_of_draws(values: np.ndarray) -> np.ndarray:
+    """The mean over draws ``[draws, rows]`` of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(0)
+    total = np.where(known, values, 0.0).sum(0)
+    return np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:
@@ -215,21 +292,35 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _weighted(parts: Sequence[tuple[float, int]]) -> float:
-    values, weights = zip(*parts, strict=True)
-    return float(np.average(values, weights=weights))
-
-
-def _with_cautions(score: Score, metric: Metric, judged: np.ndarray) -> Score:
-    cautions, undefined = [], int((~np.isfinite(score.values[judged])).sum())
+def _with_cautions(score: Score, metric: Metric, found: _Found) -> Score:
+    cautions, undefined = [], int((~np.isfinite(score.values[found.rows])).sum())
     if undefined:
-        cautions.append(Caution.of("score_undefined", "note", metric=metric.name, rows=undefined, total=len(judged)))
-    if metric.alarms and np.isfinite(score.value) and score.controls:
-        best = max(score.controls, key=lambda name: score.controls[name])
-        if score.value < score.controls[best]:
-            cautions.append(
-                Caution.of("beaten_by_control", "red", method=score.method, control=best, metric=metric.name)
-            )
+        cautions.append(
+            Caution.of("score_undefined", "note", metric=metric.name, rows=undefined, total=len(found.rows))
+        )
+    if metric.alarms:
+        cautions += _beaten(score, found.controls)
     if metric.name == "seed_stability" and score.value < UNSTABLE:
         cautions.append(Caution.of("unstable", "yellow", method=score.method, value=score.value))
     return Score(**{**vars(score), "warnings": merged(cautions)}) if cautions else score
+
+
+def _beaten(score: Score, controls: Mapping[str, np.ndarray]) -> list[Caution]:
+    """A caution where the best control does as well: red where it does better, by one standard error or more.
+
+    Both are compared on the rows that both were judged on, pair by pair. Fewer than two tell nothing.
+    """
+    ahead: dict[str, np.ndarray] = {}
+    for name, values in controls.items():
+        both = np.isfinite(score.values) & np.isfinite(values)
+        if both.sum() > 1:
+            ahead[name] = (score.values - values)[both] * (-1.0 if score.better == "lower" else 1.0)
+    if not ahead:
+        return []
+    best = min(ahead, key=lambda name: ahead[name].mean())
+    margin = ahead[best].mean()
+    error = ahead[best].std(ddof=1) / np.sqrt(len(ahead[best]))
+    if margin > error:
+        return []
+    severity = "red" if margin < -error else "yellow"
+    return [Caution.of("beaten_by_control", severity, method=score.method, control=best, metric=score.metric)]

@@ -22,8 +22,8 @@ class MaxSensitivity(Metric):
 
     δ is in units of the features: ``radius`` times each element's spread over the background (the row's own
     spread where there is none), uniform and for numbers only; a category is not half moved. The method's
-    own draws stay the same, so only the row's change is seen. It cannot tell a wrong
-    explanation from a right one: read it beside a metric of faithfulness.
+    own draws stay the same, so only the row's change is seen. NaN for a row of which nothing could be moved.
+    It cannot tell a wrong explanation from a right one: read it beside a metric of faithfulness.
     """
 
     radius: Annotated[float, Range(1e-9, 10.0), "largest move of an element, in its own spread"] = 0.05
@@ -41,13 +41,15 @@ class MaxSensitivity(Metric):
         if session.opaque or not session.x.is_floating_point():
             raise NotApplicable("these rows cannot be moved a little")
         scale = _scale(session)
-        worst = np.zeros(session.questions)
+        worst, still = np.zeros(session.questions), np.ones(len(session), dtype=bool)
         for move in range(self.moves):
             steps = np.stack([session.noise(q, move).uniform(-1, 1, session.x.shape[1]) for q in _first(session)])
             moved = session.x + self.radius * scale * torch.from_numpy(steps).to(session.x)
+            still &= (moved == session.x).all(1).cpu().numpy()
             worst = np.maximum(worst, np.linalg.norm(case.again(inputs=moved) - case.values, axis=1))
         size = np.linalg.norm(case.values, axis=1)
-        return Judged(np.divide(worst, size, out=np.full_like(worst, np.nan), where=size > 0))
+        known = (size > 0) & ~np.repeat(still, session.questions // len(session))
+        return Judged(np.divide(worst, size, out=np.full_like(worst, np.nan), where=known))
 
 
 def _first(session: Session) -> range:

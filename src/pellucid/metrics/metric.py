@@ -28,6 +28,7 @@ class Case:
     base, full: ``Float64[Q]``, the ends that the values are said to lead from and to.
     explainer: computes the values anew for a session; None for attributions made elsewhere.
     sampled: whether the method's answer depends on its seed.
+    exact: whether a method that draws left nothing to chance this time.
     seed: the seed the values were made with.
     promises: the axioms the method claims; None where that is not known.
     others: values of other methods for the same questions, by name.
@@ -40,6 +41,7 @@ class Case:
     full: np.ndarray
     explainer: Explainer | None = None
     sampled: bool = False
+    exact: bool = False
     seed: int = 0
     promises: tuple[str, ...] | None = None
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -74,12 +76,12 @@ class Case:
 
     def with_values(self, values: np.ndarray, explainer: Explainer, sampled: bool) -> Case:
         """The same case about other values, for controls."""
-        return replace(self, values=values, explainer=explainer, sampled=sampled, seed=0, promises=None)
+        return replace(self, values=values, explainer=explainer, sampled=sampled, exact=False, seed=0, promises=None)
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A metric's answer: a value per question, and the curves behind it (averaged over questions)."""
+    """A metric's answer: a value per question, and the curves ``[points, 2]`` behind it (averaged over questions)."""
 
     values: np.ndarray
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from .metric import Case, Judged, Metric
 class SeedStability(Metric):
     """Mean rank correlation between an explanation and the same one with other seeds.
 
-    Only for methods that draw: for the others it is 1 by construction and says nothing.
+    Only for methods that draw, and left something to chance: for the others it is 1 by construction and says nothing.
     """
 
     reruns: Annotated[int, Range(1, 100), "explanations with other seeds"] = 3
@@ -34,6 +34,8 @@ class SeedStability(Metric):
     def score(self, case: Case) -> Judged:
         if not case.sampled:
             raise NotApplicable("the method does not draw, so every seed gives the same answer")
+        if case.exact:
+            raise NotApplicable("the answer is exact, so every seed gives the same one")
         if case.session.n < 2:
             raise NotApplicable("a single player has no order")
         others = [case.again(seed=case.seed + 1 + rerun) for rerun in range(self.reruns)]

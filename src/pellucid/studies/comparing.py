@@ -8,29 +8,37 @@ from typing import Any
 
 import numpy as np
 
+from ..catalog import find
 from ..doors.question import as_problem
 from ..engine.budget import Budget
 from ..engine.listener import Listener
-from ..records.errors import InputError, PellucidError
+from ..methods.method import Method
+from ..problem.problem import Problem
+from ..records.errors import Cancelled, InputError, PellucidError, shorten
 from ..records.explanation import Explanation
 from ..records.score import Scores
 from ..records.study import Failure, Study
 from ..store.folder import as_json
 from .evaluating import evaluate
+from .naming import labelled
 from .opening import open as open_study
 from .opening import runs_in
 from .plan import chosen_methods
 
 VOLATILE = ("created", "seconds", "command")
 """What two equal runs may differ in."""
+ENVIRONMENT = ("hardware", "versions")
+"""Parts of the provenance that say where a run was made, not what was asked."""
+ARRAYS = ("attributions", "base", "full", "errors", "gaps", "columns", "background")
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Methods graded on one question.
 
-    ``ranking`` lists (method, mean rank over the metrics that have a better end); methods that failed are in
-    ``failed`` and in no ranking, and controls never take part.
+    ``explanations``, ``scores``, the ranking and failures go by the caller's key, else by the method's name, with the
+    settings that differ in brackets where a name occurs twice. ``ranking`` lists (method, mean rank over the metrics
+    that have a better end); methods that failed are in ``failed`` and in no ranking, and controls never take part.
     """
 
     explanations: Mapping[str, Explanation]
@@ -60,6 +68,7 @@ def compare(
 ) -> Comparison:
     """Explain the same question by several methods, grade them beside controls, and rank them.
 
+    ``methods`` are ``"default"``, names or Method objects in a list, or a dict of them by names of the caller's own.
     A method that fails or does not apply is listed with its reason and ranked nowhere. Raises
     :class:`InputError` where no method gave an answer.
     """
@@ -67,11 +76,16 @@ def compare(
         model, rows, target=target, background=background, removal=removal, players=players, fine=False, seed=seed
     )
     explanations, failed = {}, []
-    for method in chosen_methods(methods, problem):
+    everyone = tuple(range(len(problem.inputs)))
+    for label, method in _by_label(methods, problem).items():
         try:
-            explanations[method.name] = method.explain(problem, seed=seed, budget=budget, listener=listener)
+            explanations[label] = method.explain(problem, seed=seed, budget=budget, listener=listener)
+        except Cancelled:
+            raise
         except PellucidError as error:
-            failed.append(Failure(method.name, tuple(range(len(problem.inputs))), "failed", str(error)))
+            failed.append(Failure(label, everyone, "failed", str(error)))
+        except Exception as error:  # noqa: BLE001 — whatever a third party's method raises costs this method alone
+            failed.append(Failure(label, everyone, "failed", shorten(f"{type(error).__name__}: {error}", 2000)))
     if not explanations:
         raise InputError("no method gave an answer", why="; ".join(f"{f.method}: {f.reason}" for f in failed))
     same_target = None if problem.target.savable else target
@@ -79,6 +93,12 @@ def compare(
         problem.model, rows, explanations, metrics=metrics, target=same_target, seed=seed, listener=listener
     )
     return Comparison(explanations, scores, ranked(scores), tuple(failed))
+
+
+def _by_label(methods: Any, problem: Problem) -> dict[str, Method]:
+    if isinstance(methods, Mapping):
+        return {str(key): find("methods", one) for key, one in methods.items()}
+    return labelled(chosen_methods(methods, problem))
 
 
 def ranked(scores: Scores) -> tuple[tuple[str, float], ...]:
@@ -97,57 +117,85 @@ def ranked(scores: Scores) -> tuple[tuple[str, float], ...]:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two studies differ: the path of a value, and both values (arrays: how far apart they are at most)."""
+    """Where two studies differ: the path of a value, and both values (arrays: how far apart they are at most).
+
+    ``environment`` lists other hardware and other versions, which take nothing from ``identical``.
+    """
 
     identical: bool
     places: tuple[Mapping[str, Any], ...] = field(default=())
+    environment: tuple[Mapping[str, Any], ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
-        return {"identical": self.identical, "differences": [dict(place) for place in self.places]}
+        parts = {"differences": self.places, "environment": self.environment}
+        return {"identical": self.identical} | {name: [dict(place) for place in part] for name, part in parts.items()}
 
     def __repr__(self) -> str:
-        if self.identical:
-            return "identical: every number agrees"
-        return "\n".join(f"{place['path']}: {place['first']} ≠ {place['second']}" for place in self.places)
+        lines = ["identical: every number agrees"] if self.identical else []
+        lines += [
+            f"{place['path']}: {place['first']} ≠ {place['second']}" for place in (*self.places, *self.environment)
+        ]
+        return "\n".join(lines)
 
 
 def diff(first: Any, second: Any) -> Difference:
     """Compare two studies (or the folders of two runs) number by number; dates and durations do not count.
 
-    Two folders of runs, as the demonstration writes them, are compared run by run.
+    Hardware and versions are listed apart. Two folders of runs, as the demonstration writes them, are compared run by
+    run.
     """
     a, b = ({"": one} if isinstance(one, Study) else _opened(one) for one in (first, second))
     if len(a) == len(b) == 1:
-        places = _differences(*a.values(), *b.values())
-        return Difference(not places, tuple(places))
-    places = [
-        {"path": name, "first": name in a, "second": name in b} for name in sorted(a.keys() ^ b.keys())
-    ]  # fmt: skip
-    for name in sorted(a.keys() & b.keys()):
-        places += [{**place, "path": f"{name}: {place['path']}"} for place in _differences(a[name], b[name])]
-    return Difference(not places, tuple(places))
+        pairs = [("", *a.values(), *b.values())]
+        places: list[dict[str, Any]] = []
+    else:
+        pairs = [(f"{name}: ", a[name], b[name]) for name in sorted(a.keys() & b.keys())]
+        places = [{"path": name, "first": name in a, "second": name in b} for name in sorted(a.keys() ^ b.keys())]
+    environment: list[dict[str, Any]] = []
+    for lead, one, other in pairs:
+        places += [{**place, "path": lead + place["path"]} for place in _differences(one, other)]
+        environment += [{**place, "path": lead + place["path"]} for place in _elsewhere(one, other)]
+    return Difference(not places, tuple(places), tuple(environment))
 
 
 def _opened(path: Any) -> dict[str, Study]:
     return {run.name: open_study(run) for run in runs_in(path)}
 
 
-def _differences(a: Study, b: Study) -> list[dict[str, Any]]:
+def _elsewhere(a: Study, b: Study) -> list[dict[str, Any]]:
     places: list[dict[str, Any]] = []
-    _walk("", _as_data(a), _as_data(b), places)
-    for name in sorted(a.explanations.keys() | b.explanations.keys()):
-        one, other = a.explanations.get(name), b.explanations.get(name)
-        if one is None or other is None:
-            places.append({"path": f"explanations.{name}", "first": one is not None, "second": other is not None})
-            continue
-        _walk(f"explanations.{name}", _record(one), _record(other), places)
-        for array in ("attributions", "base", "full", "errors", "gaps"):
-            _arrays(f"explanations.{name}.{array}", getattr(one, array), getattr(other, array), places)
+    here, there = (as_json({key: study.provenance.get(key) for key in ENVIRONMENT}) for study in (a, b))
+    _walk("provenance", here, there, places)
     return places
 
 
+def _differences(a: Study, b: Study) -> list[dict[str, Any]]:
+    places: list[dict[str, Any]] = []
+    _walk("", _as_data(a), _as_data(b), places)
+    own, others = ({f"explanations.{k}": e for k, e in study.explanations.items()} for study in (a, b))
+    own, others = ({**kept, "truth": study.truth} for kept, study in ((own, a), (others, b)))
+    for path in sorted(own.keys() | others.keys()):
+        one, other = own.get(path), others.get(path)
+        if one is None or other is None:
+            if one is not other:
+                places.append({"path": path, "first": one is not None, "second": other is not None})
+            continue
+        _walk(path, _record(one), _record(other), places)
+        mine, theirs = _arrays_of(one), _arrays_of(other)
+        for name in mine:
+            _arrays(f"{path}.{name}", mine[name], theirs[name], places)
+    return places
+
+
+def _arrays_of(explanation: Explanation) -> dict[str, np.ndarray | None]:
+    """Every array of a record, the players' map and the raw rows included."""
+    rows = explanation.rows if isinstance(explanation.rows, np.ndarray) else None
+    kept = {name: vars(explanation)[name] for name in ARRAYS}
+    return {**kept, "players.labels": explanation.players.labels, "rows": rows}
+
+
 def _as_data(study: Study) -> Any:
-    kept = {key: value for key, value in study.provenance.items() if key not in VOLATILE}
+    kept = {key: value for key, value in study.provenance.items() if key not in (*VOLATILE, *ENVIRONMENT)}
     return as_json(
         {
             "model": dict(study.model),
@@ -162,8 +210,13 @@ def _as_data(study: Study) -> Any:
 
 
 def _record(explanation: Explanation) -> Any:
+    """The record as data, without what it cost in seconds, and in rows.
+
+    A model that is met for the first time in a process is probed with some rows more, which says nothing of the answer;
+    evaluations are compared.
+    """
     data = explanation.to_dict()
-    return as_json({**data, "cost": {**data["cost"], "seconds": 0}})
+    return as_json({**data, "cost": {**data["cost"], "seconds": 0, "rows": 0}})
 
 
 def _walk(path: str, a: Any, b: Any, places: list[dict[str, Any]]) -> None:
@@ -182,8 +235,12 @@ def _arrays(path: str, a: np.ndarray | None, b: np.ndarray | None, places: list[
         if a is not b:
             shapes = [None if array is None else array.shape for array in (a, b)]
             places.append({"path": path, "first": str(shapes[0]), "second": str(shapes[1])})
+    elif a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        if not np.array_equal(a, b):
+            places.append({"path": path, "first": "differs", "second": ""})
     elif not np.array_equal(a, b, equal_nan=True):
-        apart = float(np.nanmax(np.abs(a - b))) if np.isfinite(a - b).any() else float("nan")
+        gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
+        apart = float(np.nanmax(gap)) if np.isfinite(gap).any() else float("nan")
         places.append({"path": path, "first": f"differs by up to {apart:.3g}", "second": ""})
 
 

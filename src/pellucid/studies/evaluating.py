@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..catalog import everything, find
-from ..doors.foreign import as_explanation
+from ..doors.foreign import as_explanation, foreign_explainer, is_foreign
 from ..doors.question import as_problem, as_target
 from ..engine.listener import Listener
-from ..engine.session import Session
 from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
@@ -22,6 +20,7 @@ from ..problem.removal import Constant, Marginal, Removal, Replace
 from ..records.errors import InputError, RemovalError
 from ..records.explanation import Explanation
 from ..records.score import Scores
+from .naming import labels_of
 
 OWN_ROWS = {"Blur": Blur, "Noise": Noise, "Replace": Replace}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
@@ -48,40 +47,43 @@ def evaluate(
 
     Parameters
     ----------
-    explanations: one of ours or several (a list, or a dict by name); or attributions made elsewhere: a captum
-        tensor, a ``shap.Explanation``, an array. For those ``target=`` says which output was explained and
-        ``removal=`` or ``background=`` what absent meant; a baseline other than the one that was used makes a right
-        explanation look wrong.
+    explanations: one of ours or several (a list, or a dict whose keys name them); or attributions made elsewhere,
+        likewise: a captum tensor, a ``shap.Explanation``, an array. For those ``target=`` says which output was
+        explained and ``removal=`` or ``background=`` what absent meant; a baseline other than the one that was used
+        makes a right explanation look wrong.
     metrics: ``"default"``, names or Metric objects.
-    truth: the contributions as they are known to be: an array ``[N, n]`` or an Explanation.
+    truth: the contributions as they are known to be: an array ``[N, n]`` or an Explanation, of the same rows.
     pooling: how element values made elsewhere become a player's: ``"sum"`` or ``"norm"``.
-    explainer: for attributions made elsewhere, a function from model-space rows (a tensor) to attributions, so that
-        they can be made again.
+    explainer: for attributions made elsewhere, a function from model-space rows (a tensor; a dict of tensors by name
+        where the model takes several) to attributions of the same target, so that they can be made again.
+
+    Each score's ``method`` is the explanation's name here: its key, else its method's name, with the settings that
+    differ in brackets where a name occurs twice.
 
     Raises :class:`InputError` for explanations of other rows or shapes that do not fit.
     """
-    given = _listed(explanations)
     question = {"background": background, "removal": removal, "players": players, "seed": seed}
     problems, judged = {}, {}
-    for name, one in given.items():
+    for key, one in _listed(explanations).items():
         if isinstance(one, Explanation):
-            problems[name] = problem_of(model, rows, one, target=target, removal=removal, background=background)
-            judged[name] = one
+            problem, record = problem_of(model, rows, one, target=target, removal=removal, background=background), one
         else:
-            problems[name] = as_problem(model, rows, target="predicted" if target is None else target, **question)
-            judged[name] = as_explanation(problems[name], one, name=name if len(given) > 1 else "", pooling=pooling)
+            problem = as_problem(model, rows, target="predicted" if target is None else target, **question)
+            record = as_explanation(problem, one, name=key, pooling=pooling)
+        problems[key or record.method], judged[key or record.method] = problem, record
     scores = []
-    for name, one in judged.items():
-        known = None if truth is None else _truth(problems[name], truth)
+    for label, one in judged.items():
+        known = None if truth is None else _truth(problems[label], truth, one)
         judgement = Judgement(
             one,
             method=_method_of(one),
-            explainer=None if explainer is None else _foreign_explainer(problems[name], explainer, pooling),
-            others={other: e for other, e in judged.items() if other != name},
+            explainer=None if explainer is None else foreign_explainer(problems[label], explainer, pooling),
+            others={other: e for other, e in judged.items() if other != label},
             truth=known,
+            label=label,
         )
         chosen = chosen_metrics(metrics, agreement=len(judged) > 1, truth=known is not None)
-        scores += judge(problems[name], judgement, chosen, seed=seed, controls=controls, listener=listener)
+        scores += judge(problems[label], judgement, chosen, seed=seed, controls=controls, listener=listener)
     return Scores(scores)
 
 
@@ -125,41 +127,34 @@ def removal_of(explanation: Explanation) -> Removal:
 
 
 def _listed(given: Any) -> dict[str, Any]:
+    """Explanations by label; "" for a single one made elsewhere, which is called after its tool.
+
+    Raises :class:`InputError` where there are none.
+    """
+    if isinstance(given, (Mapping, list, tuple)) and not len(given):
+        raise InputError("there are no explanations to evaluate")
     if isinstance(given, Mapping):
-        return dict(given)
-    if isinstance(given, (list, tuple)) and given and all(isinstance(one, Explanation) for one in given):
-        names = [one.method for one in given]
-        return {
-            f"{name} ({i})" if names.count(name) > 1 else name: one
-            for i, (name, one) in enumerate(zip(names, given, strict=True))
-        }
+        return {str(key): one for key, one in given.items()}
     if isinstance(given, Explanation):
         return {given.method: given}
-    if isinstance(given, Sequence) and not len(given):
-        raise InputError("there are no explanations to evaluate")
-    return {"foreign": given}
+    if isinstance(given, (list, tuple)) and any(isinstance(one, Explanation) for one in given):
+        ours = [(one.method, one.settings) if isinstance(one, Explanation) else ("foreign", {}) for one in given]
+        return dict(zip(labels_of(ours), given, strict=True))
+    return {"": given}
 
 
 def _method_of(explanation: Explanation) -> Method | None:
-    """The method that made a record, where it is one of the catalogue's."""
-    if explanation.method not in everything("methods"):
+    """The method that made a record, where it was made here and is one of the catalogue's."""
+    if is_foreign(explanation) or explanation.method not in everything("methods"):
         return None
     return find("methods", explanation.method, dict(explanation.settings))
 
 
-def _truth(problem: Problem, truth: Any) -> Explanation:
-    return truth if isinstance(truth, Explanation) else as_explanation(problem, truth, name="truth")
-
-
-def _foreign_explainer(
-    problem: Problem, explainer: Callable[[Any], Any], pooling: str
-) -> Callable[[Session], np.ndarray]:
-    """A user's function of rows as a function of a session."""
-
-    def again(session: Session) -> np.ndarray:
-        part = Problem(problem.model, session.inputs, session.players, problem.removal, problem.target, problem.kind)
-        rows = session.x.reshape(len(session), *next(iter(session.inputs.shapes.values())))
-        made = as_explanation(part, explainer(rows), pooling=pooling)
-        return made.attributions.transpose(0, 2, 1).reshape(session.questions, -1)
-
-    return again
+def _truth(problem: Problem, truth: Any, judged: Explanation) -> Explanation:
+    """The known contributions as a record. Raises :class:`InputError` for those of other players or targets."""
+    if not isinstance(truth, Explanation):
+        return as_explanation(problem, truth, name="truth")
+    if len(truth) == len(judged) and truth.attributions.shape != judged.attributions.shape:
+        shapes = [" × ".join(map(str, e.attributions.shape[1:])) for e in (truth, judged)]
+        raise InputError(f"the known contributions are {shapes[0]} players × targets per row, {shapes[1]} were due")
+    return truth

@@ -41,7 +41,8 @@ def explain(
     rows: tensor, array, DataFrame, Dataset, or lists of words.
     method: a name from ``pellucid methods``, a Method, or ``"auto"``: exact Shapley values for up to 12 players,
         integrated gradients where the model has gradients and no background of several rows is
-        given, kernel Shapley otherwise. The choice is in the record.
+        given, kernel Shapley otherwise; a method that the budget does not allow is passed over. The choice is
+        in the record.
     target: ``"predicted"``, an index, a name, ``("A", "B")`` for a contrast, ``"all"``, ``"top:3"``, one per row, or a
         function of the outputs.
     background, removal: what "absent" means; ``background=rows`` is short for ``removal=Marginal(rows)``.
@@ -59,17 +60,24 @@ def explain(
         )
     problem = as_problem(model, rows, fine=chosen is None or Differentiable in chosen.needs, **question)
     if chosen is None:
-        chosen = automatic(problem)
+        chosen = automatic(problem, Budget.of(budget))
         if Differentiable not in chosen.needs:
             problem = as_problem(model, rows, fine=False, **question)
     return chosen.explain(problem, seed=seed, budget=budget, listener=listener)
 
 
-def automatic(problem: Problem) -> Method:
-    """The method that ``"auto"`` stands for."""
-    marginal = isinstance(problem.removal, Marginal)
-    if problem.players.most <= FEW_PLAYERS:
+def automatic(problem: Problem, budget: Budget) -> Method:
+    """The method that ``"auto"`` stands for under a budget.
+
+    What a limit of rows or seconds comes to is known once the model was asked; kernel Shapley then makes do with
+    it, and is exact itself where it goes so far.
+    """
+    marginal, n = isinstance(problem.removal, Marginal), problem.players.most
+    counted = budget.rows is None and budget.seconds is None
+    if n <= FEW_PLAYERS and counted and (budget.evaluations is None or 2**n <= budget.evaluations):
         return find("methods", "exact_shapley")
+    if n <= FEW_PLAYERS and not counted:
+        return find("methods", "kernel_shapley")
     floats = problem.inputs.opaque is None and problem.inputs.flat.is_floating_point()
     if isinstance(problem.model, Differentiable) and floats and not marginal:
         return find("methods", "integrated_gradients")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..methods.method import Method
 
@@ -12,18 +13,23 @@ def labelled(methods: Sequence[Method]) -> dict[str, Method]:
 
     Two methods that are equal in every setting get a running number: they are asked for on purpose.
     """
-    labels: dict[str, Method] = {}
-    for method in methods:
-        twins = [other for other in methods if other.name == method.name]
-        label = method.name if len(twins) == 1 else _told_apart(method, twins)
+    labels = labels_of([(method.name, method.settings()) for method in methods])
+    return dict(zip(labels, methods, strict=True))
+
+
+def labels_of(named: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """One label for each (name, settings), no two alike; made as :func:`labelled` makes them."""
+    labels: list[str] = []
+    for name, own in named:
+        twins = [settings for other, settings in named if other == name]
+        label = name if len(twins) == 1 else _told_apart(name, own, twins)
         number, plain = 2, label
         while label in labels:
             label, number = f"{plain} #{number}", number + 1
-        labels[label] = method
+        labels.append(label)
     return labels
 
 
-def _told_apart(method: Method, twins: Sequence[Method]) -> str:
-    own = method.settings()
-    differing = [name for name in own if len({repr(twin.settings()[name]) for twin in twins}) > 1]
-    return f"{method.name} ({', '.join(f'{name}={own[name]}' for name in differing)})" if differing else method.name
+def _told_apart(name: str, own: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
+    differing = [key for key in own if len({repr(twin.get(key)) for twin in twins}) > 1]
+    return f"{name} ({', '.join(f'{key}={own[key]}' for key in differing)})" if differing else name
