@@ -338,3 +338,8 @@ def test_a_failing_metric_is_listed(tmp_path: Path) -> None:
     (failure,) = study.failed
     assert failure.method == "broken of occlusion" and "no ruler" in failure.reason
     assert any(caution.code == "failed_items" for caution in study.ranked_warnings)
+
+
+def test_a_setting_given_is_exact_in_an_audit_too(tmp_path: Path) -> None:
+    study = small_audit(tmp_path / "run", methods=[pellucid.methods.Lime(samples=3000)])
+    assert not study.failed and study.explanations["lime"].notes["samples"] == 3000

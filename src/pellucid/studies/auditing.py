@@ -177,12 +177,10 @@ def _failures(entries: Sequence[Any], covered: set[int]) -> list[Failure]:
 
 def _explain_unit(plan: Plan, label: str, rows: tuple[int, ...]) -> Unit:
     problem, method = plan.problem.take(rows), plan.methods[label]
-    budget = replace(
-        plan.budget, seconds=None, evaluations=plan.budget.evaluations or EVALUATIONS.get(problem.kind, 1024)
-    )
+    budget = replace(plan.budget, seconds=None, evaluations=plan.budget.evaluations or _room(method, problem))
 
     def job() -> bytes:
-        explanation = method.explain(problem, seed=plan.seed, budget=_room(method, problem, budget))
+        explanation = method.explain(problem, seed=plan.seed, budget=budget)
         return replace(explanation, cost=replace(explanation.cost, seconds=0.0)).to_bytes()
 
     def halves() -> list[Unit]:
@@ -197,11 +195,11 @@ def _explain_unit(plan: Plan, label: str, rows: tuple[int, ...]) -> Unit:
     return Unit(key, "explain", label, rows, job, halves if len(rows) > 1 else None)
 
 
-def _room(method: Method, problem: Problem, budget: Budget) -> Budget:
-    """A method that cannot do with the default number of evaluations gets what it needs, unless a budget was set."""
-    if method.name == "exact_shapley":
-        return replace(budget, evaluations=max(budget.evaluations or 0, 2**problem.players.most))
-    return budget
+def _room(method: Method, problem: Problem) -> int:
+    """Evaluations planned where no budget says otherwise: what a method needs that cannot do with less, or was set."""
+    usual = EVALUATIONS.get(problem.kind, 1024)
+    given = method != type(method)() or method.name == "exact_shapley"
+    return max(usual, int(method.cost(problem.players.most)) + 2) if given else usual
 
 
 # Grading -----------------------------------------------------------------------------------
