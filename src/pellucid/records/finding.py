@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import Severity, say
+from .messages import Severity, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Finding:
     rows: int = 0
 
     def text(self, language: str = "en") -> str:
-        return say(f"findings.{self.code}", language, **self.values)
+        return told(f"findings.{self.code}", language, self.values)
 
     def __str__(self) -> str:
         return self.text()

@@ -8,6 +8,7 @@ one entry per language with the same placeholders (a house test holds this).
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -32,6 +33,14 @@ def catalogue() -> dict[str, dict[str, str]]:
             for code, entry in tomllib.loads(file.read_text(encoding="utf-8")).items():
                 found[f"{room}.{code}"] = entry
     return found
+
+
+def told(code: str, language: str, values: Mapping[str, Any]) -> str:
+    """The sentence of a record's message; its bare code and values where a record of another version does not fit."""
+    try:
+        return say(code, language, **values)
+    except KeyError:  # a placeholder that the record does not know
+        return f"{code} ({', '.join(f'{key}: {value}' for key, value in values.items())})"
 
 
 def say(code: str, language: str = "en", /, **values: Any) -> str:
@@ -60,7 +69,7 @@ class Caution:
         return cls(code, severity, MappingProxyType(values))
 
     def text(self, language: str = "en") -> str:
-        return say(f"cautions.{self.code}", language, **self.values)
+        return told(f"cautions.{self.code}", language, self.values)
 
     def __str__(self) -> str:
         return self.text()
