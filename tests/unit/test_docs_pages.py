@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_navigation_names_every_page() -> None:
     here = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")}
     here |= {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs" / "notes").glob("*.md")}
     assert here <= pages, f"not in mkdocs.yml: {sorted(here - pages)}"
+
+
+def test_the_page_of_messages_names_every_caution() -> None:
+    catalogue = tomllib.loads((ROOT / "src/pellucid/records/catalogue/cautions.toml").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
+    table = page.partition("## The cautions")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(catalogue)
 
 
 def test_both_readmes_say_the_same() -> None:
