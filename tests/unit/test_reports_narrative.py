@@ -217,3 +217,19 @@ def test_both_languages_have_the_same_placeholders(room):
             ]
             assert fields[0] == fields[1], code
             assert entry["en"] and entry["zh"], code
+
+
+def test_the_parts_of_a_picture_add_up_to_the_contributions_of_its_patches():
+    from pellucid.records.explanation import Explanation
+    from pellucid.records.players import Players
+    from pellucid.reports.figures.images import share_map
+
+    places = np.arange(12) // 3
+    labels = np.broadcast_to(places[:, None] * 4 + places, (2, 12, 12)).reshape(-1)
+    players = Players.shared(labels, [f"p{i}" for i in range(16)], kind="patch", layout=(2, 12, 12))
+    values = np.zeros((1, 16, 1))
+    values[0, 0, 0], values[0, 15, 0] = 2.0, -0.5
+    e = Explanation(values, players, np.zeros((1, 1)), np.full((1, 1), 1.5), (("yes",),), "occlusion")
+    assert share_map(e).sum() == pytest.approx(1.5)
+    told = narrative.text(e, 0, "en", "expert")
+    assert "upper left of the picture (+2.00)" in told and "lower right of the picture (−0.500)" in told

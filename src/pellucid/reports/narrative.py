@@ -17,7 +17,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
 from pellucid.records.schema import Schema
 
-from .figures.images import heat_map, is_image
+from .figures.images import is_image, share_map
 from .words import Words, cells, cut, number, percent, quoted
 
 AUDIENCES = ("expert", "professional", "person")
@@ -106,9 +106,9 @@ def _decision(explanation: Explanation, row: int, output: int, words: Words, aud
 def _reasons(explanation: Explanation, row: int, output: int, words: Words, schema: Schema | None) -> list[Reason]:
     """All players of the row by the size of their contribution; of a picture's many pixels, its nine parts."""
     if is_image(explanation) and explanation.players.most > 9 and explanation.pooling == "sum":
-        heat = np.nan_to_num(heat_map(explanation, row, output))
-        if min(heat.shape) >= 3:
-            return _parts(heat, words)
+        shares = share_map(explanation, row, output)
+        if min(shares.shape) >= 3:
+            return _parts(shares, words)
     own = cells(explanation, row, schema)
     found = explanation.top(explanation.players.most, row, output)
     return [
@@ -125,9 +125,9 @@ def _cell(explanation: Explanation, row: int, name: str, own: dict[str, str], wo
     return quoted(own[name]) if own[name] else words("empty_cell")
 
 
-def _parts(heat: np.ndarray, words: Words) -> list[Reason]:
+def _parts(shares: np.ndarray, words: Words) -> list[Reason]:
     """The contributions of a picture summed over its nine parts (a sum has no standard error of its own here)."""
-    sums = [block.sum() for band in np.array_split(heat, 3, axis=0) for block in np.array_split(band, 3, axis=1)]
+    sums = [block.sum() for band in np.array_split(shares, 3, axis=0) for block in np.array_split(band, 3, axis=1)]
     reasons = [
         Reason(words.told("place_" + place), None, float(total), np.nan)
         for place, total in zip(_PLACES, sums, strict=True)

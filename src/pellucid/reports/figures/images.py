@@ -49,6 +49,15 @@ def heat_map(explanation: Explanation, row: int = 0, output: int = 0) -> np.ndar
     return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
 
 
+def share_map(explanation: Explanation, row: int = 0, output: int = 0) -> np.ndarray:
+    """``Float64[H, W]``: each player's contribution divided evenly among its pixels, so that parts of it add up."""
+    values = explanation.attributions[row, : len(explanation.players.of(row)), output]
+    labels = explanation.players.map_of(row)
+    sizes = np.bincount(labels[labels >= 0], minlength=len(values))
+    shares = _channels_first(explanation.players.spread(values / sizes, row))
+    return np.nansum(shares, axis=0)
+
+
 def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
     """The image and, beside it, its contributions on a symmetrical scale (orange raises the output, blue lowers it).
 
