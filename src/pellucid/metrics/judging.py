@@ -91,14 +91,14 @@ def judge(
     with opened(
         problem,
         explanation.method,
-        seed=seed,
+        seed=explanation.seed,  # the reference rows that were drawn are part of the question
         budget=budget,
         listener=listener,
         bound=bound_again(explanation, problem),
     ) as run:
         for metric in metrics:
             listener.started(f"{metric.name} of {judgement.name}", 1)
-            scores.append(_scored(metric, judgement, run, controls))
+            scores.append(_scored(metric, judgement, run, controls, seed))
             listener.finished()
     return Scores(scores)
 
@@ -127,14 +127,14 @@ def bound_again(explanation: Explanation, problem: Problem) -> BoundTarget | Non
     return BoundTarget(columns, explanation.outputs, dict(explanation.target))
 
 
-def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -> Score:
+def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool, seed: int) -> Score:
     began, rows_before = time.perf_counter(), run.caller.tally.rows
     fields: dict[str, Any] = {"metric": metric.name, "method": judgement.name, "better": metric.better}
     fields |= {"low": metric.low, "high": metric.high, "settings": metric.settings()}
     N = len(judgement.explanation)
     empty = np.full(N, np.nan)
     try:
-        found = _over_parts(metric, judgement, run, controls)
+        found = _over_parts(metric, judgement, run, controls, seed)
     except Cancelled:
         raise
     except NotApplicable as error:
@@ -148,7 +148,7 @@ def _scored(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -
         values=found.values,
         controls={name: _mean(values) for name, values in found.controls.items()},
         curves=_averaged(found.curves),
-        seed=run.parts[0][1].seed,
+        seed=seed,
         evaluations=(run.caller.tally.rows - rows_before) / N,
         seconds=time.perf_counter() - began,
     )
@@ -169,12 +169,12 @@ class _Found:
     rows: list[int] = field(default_factory=list)
 
 
-def _over_parts(metric: Metric, judgement: Judgement, run: Opened, controls: bool) -> _Found:
+def _over_parts(metric: Metric, judgement: Judgement, run: Opened, controls: bool, seed: int) -> _Found:
     """The metric's values part by part. Raises :class:`NotApplicable` where it has nothing to say of any."""
     N = len(judgement.explanation)
     found, refusals = _Found(np.full(N, np.nan)), []
     for rows, session in run.parts:
-        case = _case(judgement, metric, rows, session)
+        case = _case(judgement, metric, rows, session.reseeded(seed, metric.name))
         if metric.explains_again:
             case, rows = case.take(AGAIN_ROWS), rows[:AGAIN_ROWS]
         try:
@@ -222,7 +222,7 @@ def _case(judgement: Judgement, metric: Metric, rows: np.ndarray, session: Sessi
     explanation, method = judgement.explanation, judgement.method
     same = {k: e for k, e in judgement.others.items() if e.attributions.shape == explanation.attributions.shape}
     return Case(
-        session.reseeded(session.seed, metric.name),
+        session,
         of(explanation),
         explanation.base[rows].reshape(-1),
         explanation.full[rows].reshape(-1),
