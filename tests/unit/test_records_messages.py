@@ -21,7 +21,7 @@ def test_a_record_of_another_version_is_still_readable() -> None:
 
 
 def test_unknown_codes_and_languages_are_refused() -> None:
-    with pytest.raises(UnknownName, match="no message named 'cautions.gapp'"):
+    with pytest.raises(UnknownName, match=r"no message named 'cautions\.gapp'"):
         say("cautions.gapp")
     with pytest.raises(UnknownName, match="no language named 'fr'"):
         say("cautions.train_mode", "fr")
