@@ -19,8 +19,8 @@ class Estimate:
     ----------
     values: ``Float64[Q, n]``.
     stderr: ``Float64[Q, n]``, or None for a method that does not sample.
-    base, full: ``Float64[Q]`` where the method explains the difference between other ends than v(nobody) and
-        v(everyone) (a path starts at f(mean), not at the mean of f); None otherwise.
+    base: ``Float64[Q]`` where the method starts elsewhere than at v(nobody) (a path starts at f(mean), not at the
+        mean of f); None otherwise.
     notes: what was decided and reached, as data (steps used, local R², the estimator chosen).
     cautions: reasons to believe it less.
     pooling: how element values became a group's, where a setting decided it; None: as the method declares.
