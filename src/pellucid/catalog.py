@@ -15,6 +15,7 @@ from .checks.check import Check
 from .methods.method import Method
 from .metrics.metric import Metric
 from .records.errors import LoadError, NotApplicable, UnknownName
+from .records.explanation import Explanation
 from .records.room import members
 from .records.settings import Setting, Settings, described
 
@@ -106,12 +107,13 @@ def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
 
 
 def methods_for(problem: Any) -> list[Any]:
-    """The default methods (controls left out) that a problem's model and rows can take, with their default settings."""
+    """The default methods that give numbers to players (controls left out) and that a problem can take."""
     return [
         kind()
         for kind in everything("methods").values()
         if kind.role == "method"
         and kind.default
+        and kind.answers is Explanation
         and all(isinstance(problem.model, need) for need in kind.needs)
         and (not kind.kinds or problem.kind in kind.kinds)
     ]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pellucid.records.explanation import Cost, Explanation
+from pellucid.records.answer import Cost
+from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
 from pellucid.records.messages import Caution
 from pellucid.records.players import Players

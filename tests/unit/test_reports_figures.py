@@ -111,12 +111,12 @@ def test_contributions_show_top_k_rest_and_intervals():
 
 def test_players_of_one_name_keep_their_own_bars():
     e = Explanation(
-        np.array([[[3.0], [2.0], [1.0]]]),
-        Players.elements(("a", "a", "a")),
-        np.zeros((1, 1)),
-        np.ones((1, 1)),
-        (("y",),),
-        "m",
+        attributions=np.array([[[3.0], [2.0], [1.0]]]),
+        players=Players.elements(("a", "a", "a")),
+        base=np.zeros((1, 1)),
+        full=np.ones((1, 1)),
+        outputs=(("y",),),
+        method="m",
     )
     labels = [row["label"] for row in rows_of(figures.contributions(e))]
     assert len(set(labels)) == 3 and {label.replace("\u200b", "") for label in labels} == {"a"}
@@ -152,13 +152,27 @@ def test_heat_maps_count_a_player_once_per_place(patch, channels):
 
 def test_heat_maps_add_up_players_of_different_channels():
     players = Players.elements([str(i) for i in range(12)], layout=(3, 2, 2), kind="pixel")
-    e = Explanation(np.arange(12.0)[None, :, None], players, np.zeros((1, 1)), np.ones((1, 1)), (("y",),), "m")
+    e = Explanation(
+        attributions=np.arange(12.0)[None, :, None],
+        players=players,
+        base=np.zeros((1, 1)),
+        full=np.ones((1, 1)),
+        outputs=(("y",),),
+        method="m",
+    )
     assert figures.heat_map(e).tolist() == [[0 + 4 + 8, 1 + 5 + 9], [2 + 6 + 10, 3 + 7 + 11]]
 
 
 def test_what_nobody_owns_is_not_zero():
     players = Players.shared(np.array([0, -1, 1, -1]), ["a", "b"], kind="region", layout=(2, 2))
-    e = Explanation(np.ones((1, 2, 1)), players, np.zeros((1, 1)), np.ones((1, 1)), (("y",),), "m")
+    e = Explanation(
+        attributions=np.ones((1, 2, 1)),
+        players=players,
+        base=np.zeros((1, 1)),
+        full=np.ones((1, 1)),
+        outputs=(("y",),),
+        method="m",
+    )
     assert np.isnan(figures.heat_map(e)).tolist() == [[False, True], [False, True]]
 
 
@@ -186,12 +200,12 @@ def test_large_pictures_stay_small():
         layout=(512, 512),
     )
     e = Explanation(
-        rng.normal(size=(1, 16, 1)),
-        players,
-        np.zeros((1, 1)),
-        np.ones((1, 1)),
-        (("y",),),
-        "m",
+        attributions=rng.normal(size=(1, 16, 1)),
+        players=players,
+        base=np.zeros((1, 1)),
+        full=np.ones((1, 1)),
+        outputs=(("y",),),
+        method="m",
         rows=rng.random((1, 3, 512, 512)),
     )
     assert len(json.dumps(figures.image_overlay(e).to_dict())) < 400_000

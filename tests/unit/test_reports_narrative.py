@@ -105,7 +105,14 @@ def test_pictures_are_told_by_place():
     heat = np.zeros((9, 9))
     heat[:3, 6:] = 1
     players = Players.elements([f"pixel {i}" for i in range(81)], layout=(9, 9), kind="pixel")
-    e = Explanation(heat.reshape(1, -1, 1), players, np.zeros((1, 1)), np.full((1, 1), 9.0), (("cat",),), "shapley")
+    e = Explanation(
+        attributions=heat.reshape(1, -1, 1),
+        players=players,
+        base=np.zeros((1, 1)),
+        full=np.full((1, 1), 9.0),
+        outputs=(("cat",),),
+        method="shapley",
+    )
     assert "Raised most by: the upper right of the picture (+9.00)." in narrative.text(e)
 
 
@@ -126,12 +133,12 @@ def test_names_are_never_interpreted(name, other):
     names = [name, other + "x"] if name != other + "x" else [name, name + "y"]
     players = Players.elements(names, kind="column")
     e = Explanation(
-        np.array([[[1.0], [-1.0]]]),
-        players,
-        np.zeros((1, 1)),
-        np.ones((1, 1)),
-        ((name,),),
-        "shapley",
+        attributions=np.array([[[1.0], [-1.0]]]),
+        players=players,
+        base=np.zeros((1, 1)),
+        full=np.ones((1, 1)),
+        outputs=((name,),),
+        method="shapley",
         rows=[{name: other}],
     )
     for language in ("en", "zh"):
@@ -229,7 +236,14 @@ def test_the_parts_of_a_picture_add_up_to_the_contributions_of_its_patches():
     players = Players.shared(labels, [f"p{i}" for i in range(16)], kind="patch", layout=(2, 12, 12))
     values = np.zeros((1, 16, 1))
     values[0, 0, 0], values[0, 15, 0] = 2.0, -0.5
-    e = Explanation(values, players, np.zeros((1, 1)), np.full((1, 1), 1.5), (("yes",),), "occlusion")
+    e = Explanation(
+        attributions=values,
+        players=players,
+        base=np.zeros((1, 1)),
+        full=np.full((1, 1), 1.5),
+        outputs=(("yes",),),
+        method="occlusion",
+    )
     assert share_map(e).sum() == pytest.approx(1.5)
     told = narrative.text(e, 0, "en", "expert")
     assert "upper left of the picture (+2.00)" in told and "lower right of the picture (−0.500)" in told

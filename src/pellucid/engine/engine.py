@@ -16,8 +16,9 @@ from ..problem.model import Differentiable
 from ..problem.problem import Problem
 from ..problem.removal import TensorRemoval
 from ..problem.target import BoundTarget, EachRow
+from ..records.answer import Answer, Cost
 from ..records.errors import ModelError, NotApplicable
-from ..records.explanation import Cost, Explanation
+from ..records.explanation import Explanation
 from ..records.joining import merged
 from ..records.messages import Caution
 from .budget import Budget
@@ -261,8 +262,8 @@ def explain(
     seed: int = 0,
     budget: Budget | int | None = None,
     listener: Listener | None = None,
-) -> Explanation:
-    """Explain every row of ``problem`` by ``method``.
+) -> Answer:
+    """Explain every row of ``problem`` by ``method``; the record is of the kind that the method answers with.
 
     Raises :class:`NotApplicable`, :class:`TargetError`, :class:`BudgetError`, :class:`NotFiniteError`.
     """
@@ -277,63 +278,97 @@ def explain(
 
 
 def _checked(estimate: Estimate, session: Session, method: Estimator) -> Estimate:
-    shape = (session.questions, session.n)
-    if estimate.values.shape != shape:
-        raise ModelError(f"{method.name} returned {estimate.values.shape} where {shape} was due")
+    count = session.targets if method.answers.everywhere else session.questions
+    if estimate.values.shape != (count, session.n):
+        raise ModelError(f"{method.name} returned {estimate.values.shape} where {(count, session.n)} was due")
     if not np.isfinite(estimate.values).all():
         raise ModelError(f"{method.name} returned NaN or infinite contributions")
     return estimate
 
 
-def _sealed(
-    problem: Problem,
-    method: Estimator,
-    run: Opened,
-    estimates: Sequence[tuple[np.ndarray, Session, Estimate]],
-    seed: int,
-    seconds: float,
-) -> Explanation:
-    N, n, T = len(problem.inputs), problem.players.most, run.target.count
-    values = np.full((N, n, T), np.nan)
-    errors = np.full((N, n, T), np.nan) if any(e.stderr is not None for _, _, e in estimates) else None
-    base, full = np.zeros((N, T)), np.zeros((N, T))
-    for rows, session, estimate in estimates:
-        values[rows, : session.n] = estimate.values.reshape(len(rows), T, session.n).transpose(0, 2, 1)
-        if errors is not None and estimate.stderr is not None:
-            errors[rows, : session.n] = estimate.stderr.reshape(len(rows), T, session.n).transpose(0, 2, 1)
-        base[rows] = (session.empty if estimate.base is None else estimate.base).reshape(len(rows), T)
-        full[rows] = session.full.reshape(len(rows), T)
-    gaps = completeness_gap(values, base, full) if "completeness" in method.promises else None
-    cautions = [*problem.cautions, *run.cautions, *_value_cautions(method.name, gaps, base, full)]
-    cautions += _order_cautions(method.name, values, errors)
+Parts = Sequence[tuple[np.ndarray, Session, Estimate]]
+"""What a method found: (rows in the caller's order, session, estimate) of each part."""
+
+
+def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, seed: int, seconds: float) -> Answer:
+    kind = method.answers
+    if kind.everywhere and len(estimates) > 1:
+        raise NotApplicable(
+            f"{method.name} speaks of all rows together, and these rows have different players",
+            fix="give players that all rows share",
+        )
+    arrays = _arrays(kind, estimates, len(problem.inputs), run.target.count)
+    base, full = arrays["base"], arrays["full"]
+    cautions = [*problem.cautions, *run.cautions, *_value_cautions(base, full)]
+    if issubclass(kind, Explanation):
+        gaps = completeness_gap(arrays["attributions"], base, full) if "completeness" in method.promises else None
+        arrays["gaps"] = gaps
+        cautions += [*_gap_cautions(method.name, gaps), *_order_cautions(method.name, arrays)]
+        arrays["pooling"] = estimates[0][2].pooling or method.pooling
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
     spent = round(max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0), 6) + 1
-    return Explanation(
-        attributions=values,
+    return kind(
+        **arrays,
         players=problem.players,
-        base=base,
-        full=full,
-        outputs=tuple(run.target.names[place] for place in back),
+        outputs=_outputs(run.target, back, kind.everywhere),
         method=method.name,
         settings=method.settings(),
         seed=seed,
-        errors=errors,
-        gaps=gaps,
         removal=problem.removal.settings(),
         background=_background(problem, estimates),
         target=run.target.asked,
-        columns=_columns(run.target)[back],
+        columns=_columns(run.target)[back[: len(base)]],
         budget={name: value for name, value in vars(run.budget).items() if value is not None},
         cost=Cost(spent, run.caller.tally.rows, run.caller.tally.gradients, seconds, run.caller.batch),
         warnings=merged(cautions),
-        notes=_notes(estimates, N),
-        rows=problem.inputs.raw,
+        notes=_notes(estimates, len(problem.inputs)),
+        rows=None if kind.everywhere else problem.inputs.raw,
         ids=problem.inputs.ids,
         model=problem.model.name,
-        pooling=estimates[0][2].pooling or method.pooling,
-        several=T > 1,
+        several=run.target.count > 1,
     )
+
+
+def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> dict[str, Any]:
+    """The record's arrays: ``[Q, m]`` of each part laid out as ``[N, m, T]``, ``[Q]`` as ``[N, T]``.
+
+    Parts with fewer players fill the first places; the rest is NaN (False, where the array holds truth values).
+    """
+    N = 1 if kind.everywhere else rows_in_all
+    found: dict[str, Any] = {}
+    for rows, session, estimate in estimates:
+        places = np.zeros(1, dtype=int) if kind.everywhere else rows
+        for name, array in _named(kind, session, estimate).items():
+            if name in kind.shared:
+                found[name] = array
+                continue
+            laid = np.moveaxis(array.reshape(len(places), T, *array.shape[1:]), 1, -1)
+            known = found.get(name)
+            if known is None or any(a < b for a, b in zip(known.shape[1:], laid.shape[1:], strict=True)):
+                found[name] = known = _wider(known, (N, *laid.shape[1:]), laid.dtype)
+            known[(places, *(slice(size) for size in laid.shape[1:]))] = laid
+    return found
+
+
+def _named(kind: type[Answer], session: Session, estimate: Estimate) -> dict[str, np.ndarray]:
+    """An estimate's arrays by the record's names, the ends among them."""
+    base, full = session.empty if estimate.base is None else estimate.base, session.full
+    arrays: dict[str, np.ndarray] = {"base": base, "full": full}
+    if kind.everywhere:  # the ends of all rows, on average
+        arrays = {name: ends.reshape(-1, session.targets).mean(0) for name, ends in arrays.items()}
+    arrays[kind.of_estimate["values"]] = estimate.values
+    if estimate.stderr is not None:
+        arrays[kind.of_estimate["stderr"]] = estimate.stderr
+    arrays.update(estimate.arrays)
+    return arrays
+
+
+def _wider(known: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    made = np.zeros(shape, dtype=bool) if dtype.kind == "b" else np.full(shape, np.nan)
+    if known is not None:
+        made[tuple(slice(size) for size in known.shape)] = known
+    return made
 
 
 def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> np.ndarray:
@@ -344,24 +379,26 @@ def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> 
     return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
 
 
-def _value_cautions(method: str, gaps: np.ndarray | None, base: np.ndarray, full: np.ndarray) -> list[Caution]:
-    cautions, N = [], len(base)
-    if gaps is not None and (gaps > GAP_TOLERANCE).any():
-        rows = int((gaps > GAP_TOLERANCE).any(1).sum())
-        grave = "red" if gaps.max() > 10 * GAP_TOLERANCE else "yellow"
-        cautions.append(Caution.of("gap", grave, method=method, rows=rows, total=N, worst=float(gaps.max())))
+def _gap_cautions(method: str, gaps: np.ndarray | None) -> list[Caution]:
+    if gaps is None or not (gaps > GAP_TOLERANCE).any():
+        return []
+    rows = int((gaps > GAP_TOLERANCE).any(1).sum())
+    grave = "red" if gaps.max() > 10 * GAP_TOLERANCE else "yellow"
+    return [Caution.of("gap", grave, method=method, rows=rows, total=len(gaps), worst=float(gaps.max()))]
+
+
+def _value_cautions(base: np.ndarray, full: np.ndarray) -> list[Caution]:
     flat = (np.abs(full - base) <= FLAT * np.maximum(np.abs(full), 1e-12)).all(1)
-    if flat.any():
-        cautions.append(Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=N))
-    return cautions
+    return [Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=len(base))] if flat.any() else []
 
 
-def _order_cautions(method: str, values: np.ndarray, errors: np.ndarray | None) -> list[Caution]:
+def _order_cautions(method: str, arrays: dict[str, Any]) -> list[Caution]:
     """A note on rows whose first :data:`FIRST` contributions could stand in another order.
 
     Neighbours in the order of |φ| count as settled when they lie further apart than the 90 % interval
     of their difference, as if their errors were independent.
     """
+    values, errors = arrays["attributions"], arrays.get("errors")
     if errors is None or values.shape[1] < 2 or not np.nansum(errors):
         return []
     size = np.where(np.isfinite(values), np.abs(values), -1.0)
@@ -373,6 +410,17 @@ def _order_cautions(method: str, values: np.ndarray, errors: np.ndarray | None) 
     return [Caution.of("uncertain_order", "note", method=method, k=FIRST, rows=rows, total=len(values))] if rows else []
 
 
+def _outputs(target: BoundTarget, back: np.ndarray, everywhere: bool) -> tuple[tuple[str, ...], ...]:
+    """The outputs' names of each row; of all rows together, "predicted" and the like where they differ."""
+    names = tuple(target.names[place] for place in back)
+    if not everywhere:
+        return names
+    alike = len(set(names)) == 1
+    return (
+        names[:1] if alike else (tuple(f"{target.asked['kind']} {t}".removesuffix(" 0") for t in range(target.count)),)
+    )
+
+
 def _columns(target: BoundTarget) -> np.ndarray:
     """The bound output columns, ``Int[N, T]`` (``[N, T, 2]`` for contrasts)."""
     if target.against is None:
@@ -380,7 +428,7 @@ def _columns(target: BoundTarget) -> np.ndarray:
     return np.stack([target.columns.numpy(), target.against.numpy()], axis=-1)
 
 
-def _background(problem: Problem, estimates: Sequence[tuple[np.ndarray, Session, Estimate]]) -> np.ndarray | None:
+def _background(problem: Problem, estimates: Parts) -> np.ndarray | None:
     """The reference rows, where they are shared: they are part of the question."""
     if problem.inputs.opaque is not None or not estimates:
         return None
@@ -394,16 +442,17 @@ def shared_rows(references: torch.Tensor) -> np.ndarray:
     return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
 
 
-def _notes(estimates: Sequence[tuple[np.ndarray, Session, Estimate]], N: int) -> dict[str, Any]:
+def _notes(estimates: Parts, N: int) -> dict[str, Any]:
     """Notes of all parts: arrays ``[Q]`` are laid out by row, the rest is taken from the first part.
 
-    A note of each question is a list of N numbers, of N lists of T with several targets.
+    A note of each question is a list of N numbers (or texts), of N lists of T with several targets.
     """
     notes: dict[str, Any] = {}
     for rows, session, estimate in estimates:
         for name, value in estimate.notes.items():
             if isinstance(value, np.ndarray) and value.shape == (session.questions,):
-                table = notes.setdefault(name, np.full((N, session.questions // len(rows)), np.nan))
+                blank = None if value.dtype == object else np.nan
+                table = notes.setdefault(name, np.full((N, session.targets), blank))
                 table[rows] = value.reshape(len(rows), -1)
             else:
                 notes.setdefault(name, value)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..records.answer import Answer
 from ..records.messages import Caution
 
 
@@ -17,8 +18,9 @@ class Estimate:
 
     Attributes
     ----------
-    values: ``Float64[Q, n]``.
-    stderr: ``Float64[Q, n]``, or None for a method that does not sample.
+    values: ``Float64[Q, n]`` (``[T, n]`` for an answer about all rows together).
+    stderr: the same shape, or None for a method that does not sample.
+    arrays: further arrays of the record that the method answers with, by the record's names: ``[Q, …]``.
     base: ``Float64[Q]`` where the method starts elsewhere than at v(nobody) (a path starts at f(mean), not at the
         mean of f); None otherwise.
     notes: what was decided and reached, as data (steps used, local R², the estimator chosen).
@@ -29,6 +31,7 @@ class Estimate:
     values: np.ndarray
     stderr: np.ndarray | None = None
     base: np.ndarray | None = None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
     pooling: str | None = None
@@ -41,6 +44,7 @@ class Estimator(Protocol):
     needs: ClassVar[tuple[type, ...]]
     kinds: ClassVar[tuple[str, ...]]
     promises: ClassVar[tuple[str, ...]]
+    answers: ClassVar[type[Answer]]
     pooling: ClassVar[str]
     at_rows: ClassVar[bool]
 

@@ -158,7 +158,7 @@ def explain(
         sources, method=method, settings=pairs(set_, "--set"), listener=desk.listener, **asked
     )  # fmt: skip
     kept = None if out is None else found.save(out)
-    showing.explanation(desk, found, sources.dataset.schema, language, audience, top, kept)
+    showing.answer(desk, found, sources.dataset.schema, language, audience, top, kept)
 
 
 @app.command(cls=Command)

@@ -10,6 +10,7 @@ from ..records.messages import say
 from .running import DONE, PARTLY, Desk
 
 if TYPE_CHECKING:
+    from ..records.answer import Answer
     from ..records.explanation import Explanation
     from ..records.schema import Schema
     from ..records.score import Scores
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 GRAVEST = 3
 FAILURES = 10
 DIFFERENCES = 30
+MOST_LINES = 100
 EMPTY = {"kinds": "all", "needs": "any model"}
 COLOUR = {"red": "bold red", "yellow": "yellow", "note": ""}
 
@@ -59,6 +61,24 @@ def failures(desk: Desk, failed: Sequence[Failure], language: str) -> int:
     if len(failed) > FAILURES:
         page.say("  " + say("terminal.more_failed", language, count=len(failed) - FAILURES))
     return PARTLY if bad else DONE
+
+
+def answer(
+    desk: Desk, found: Answer, schema: Schema | None, language: str, audience: str, top: int, kept: Path | None
+) -> None:
+    """An explanation row by row; of any other kind of answer, what it says of itself and its table."""
+    from ..records.explanation import Explanation
+
+    if isinstance(found, Explanation):
+        return explanation(desk, found, schema, language, audience, top, kept)
+    page = desk.page
+    arrays = {name: getattr(found, name) for name in found.by_row}
+    page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
+    page.say(repr(found))
+    page.table(found.to_frame().head(MOST_LINES).to_dict("records"))
+    if kept is not None:
+        page.say(say("terminal.written", language, path=kept))
+    return None
 
 
 def explanation(

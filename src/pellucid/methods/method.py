@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from ..engine import engine
 from ..engine.budget import Budget
@@ -12,6 +12,7 @@ from ..engine.estimate import Estimate
 from ..engine.listener import Listener
 from ..engine.session import Session
 from ..problem.problem import Problem
+from ..records.answer import Answer
 from ..records.explanation import Explanation
 from ..records.settings import Settings
 
@@ -32,6 +33,7 @@ class Method(Settings, ABC):
     kinds: the modalities it explains; empty means all.
     promises: axioms that the laws then test: ``"completeness"``, ``"null_player"``, ``"symmetry"``, ``"linearity"``,
         ``"implementation_invariance"``.
+    answers: the record it answers with: an :class:`Explanation`, or another kind of answer.
     pooling: how element values become a player's: ``"sum"``, or ``"norm"`` for magnitudes.
     at_rows: True where it asks for ``session.slopes``: the pass that binds the target then gives them too.
     sampled: True where another seed gives another answer.
@@ -45,6 +47,7 @@ class Method(Settings, ABC):
     needs: ClassVar[tuple[type, ...]] = ()
     kinds: ClassVar[tuple[str, ...]] = ()
     promises: ClassVar[tuple[str, ...]] = ()
+    answers: ClassVar[type[Answer]] = Explanation
     pooling: ClassVar[str] = "sum"
     at_rows: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
@@ -68,6 +71,6 @@ class Method(Settings, ABC):
         seed: int = 0,
         budget: Budget | int | None = None,
         listener: Listener | None = None,
-    ) -> Explanation:
-        """Explain every row of the problem; see :func:`pellucid.engine.engine.explain`."""
+    ) -> Any:
+        """Explain every row: a record of the kind in ``answers``; see :func:`pellucid.engine.engine.explain`."""
         return engine.explain(problem, self, seed=seed, budget=budget, listener=listener)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .answer import Cost
 from .errors import InputError
-from .explanation import Cost, Explanation
+from .explanation import Explanation
 from .messages import RANK, Caution, Severity
 from .players import Players
 

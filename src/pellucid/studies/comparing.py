@@ -23,7 +23,7 @@ from .evaluating import evaluate
 from .naming import labelled
 from .opening import open as open_study
 from .opening import runs_in
-from .plan import chosen_methods
+from .plan import chosen_methods, refuse_without_numbers
 
 VOLATILE = ("created", "seconds", "command")
 """What two equal runs may differ in."""
@@ -79,6 +79,7 @@ def compare(
     everyone = tuple(range(len(problem.inputs)))
     for label, method in _by_label(methods, problem).items():
         try:
+            refuse_without_numbers(method)
             explanations[label] = method.explain(problem, seed=seed, budget=budget, listener=listener)
         except Cancelled:
             raise

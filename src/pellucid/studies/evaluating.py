@@ -17,6 +17,7 @@ from ..metrics.metric import Metric
 from ..modalities.image import Blur, Noise
 from ..problem.problem import Problem
 from ..problem.removal import Constant, Marginal, Removal, Replace
+from ..records.answer import Answer
 from ..records.errors import InputError, RemovalError
 from ..records.explanation import Explanation
 from ..records.score import Scores
@@ -65,6 +66,8 @@ def evaluate(
     question = {"background": background, "removal": removal, "players": players, "seed": seed}
     problems, judged = {}, {}
     for key, one in _listed(explanations).items():
+        if isinstance(one, Answer) and not isinstance(one, Explanation):
+            raise InputError(f"{one.method} answered with {one.record}", why="metrics grade numbers of players")
         if isinstance(one, Explanation):
             problem, record = problem_of(model, rows, one, target=target, removal=removal, background=background), one
         else:

@@ -13,7 +13,6 @@ from ..problem.model import Differentiable
 from ..problem.problem import Problem
 from ..problem.removal import Marginal
 from ..records.errors import NotApplicable
-from ..records.explanation import Explanation
 
 FEW_PLAYERS = 12
 """Up to so many players all coalitions are asked, and nothing is left to chance."""
@@ -32,8 +31,10 @@ def explain(
     seed: int = 0,
     listener: Listener | None = None,
     **settings: Any,
-) -> Explanation:
-    """Explain each row: how much each player contributed to the target.
+) -> Any:
+    """Explain each row: how much each player contributed to the target, as an :class:`Explanation`.
+
+    A method that answers with something else (rules, interactions, importance over all rows) returns that record.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from ..modalities.image import Blur
 from ..problem.model import Model
 from ..problem.problem import Problem
 from ..problem.removal import TensorRemoval
-from ..records.errors import InputError
+from ..records.errors import InputError, NotApplicable
 from ..records.explanation import Explanation
 from ..records.files import digest, digest_array
 from ..store.folder import as_json, key_of
@@ -168,10 +168,22 @@ def chosen_methods(given: Any, problem: Problem) -> tuple[Method, ...]:
     """Methods from ``"default"`` (all that apply; exact Shapley values only for few players), names or objects."""
     if not (isinstance(given, str) and given == "default"):
         listed = given if isinstance(given, (list, tuple)) else [given]
-        return tuple(find("methods", one) for one in listed)
+        found = tuple(find("methods", one) for one in listed)
+        for method in found:
+            refuse_without_numbers(method)
+        return found
     every = methods_for(problem)
     few = problem.players.most <= FEW_PLAYERS
     return tuple(method for method in every if method.name != ("kernel_shapley" if few else "exact_shapley"))
+
+
+def refuse_without_numbers(method: Method) -> None:
+    """Raise :class:`NotApplicable` for a method that answers with anything but a number for each player of each row."""
+    if method.answers is not Explanation:
+        raise NotApplicable(
+            f"{method.name} answers with {method.answers.record}, which cannot be graded beside contributions",
+            fix="ask it with explain",
+        )
 
 
 def _truth(truth: Any, problem: Problem, explained: Dataset, background: Any) -> Explanation:
