@@ -9,6 +9,8 @@ from torch import nn
 
 import pellucid
 from pellucid.backends.torch_module import TorchModel
+from pellucid.doors.question import as_problem
+from pellucid.engine.engine import opened
 from pellucid.records.errors import ModelError
 from pellucid.removals import Constant
 
@@ -185,3 +187,11 @@ def test_a_model_without_gradients_of_its_batch_is_not_asked_twice_for_the_same(
 
     pellucid.explain(linear, X[:1].numpy(), "exact_shapley", removal=Constant(0.0))
     assert sum(calls) <= 2**4 + 8
+
+
+def test_what_an_evaluation_costs_is_counted_and_unknown_for_a_black_box():
+    net, rows = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Linear(5, 1)), torch.randn(2, 3)
+    with opened(as_problem(net, rows, background=torch.randn(7, 3)), "any") as run:
+        assert run.parts[0][1].flops == 7 * 2 * (3 * 5 + 5)
+    with opened(as_problem(lambda x: x.sum(1), rows.numpy()), "any") as run:
+        assert np.isnan(run.parts[0][1].flops)

@@ -31,7 +31,8 @@ TOLERANCE = 1e-4
 class Learned:
     """What was found out about a model by asking it twice; kept weakly under the user's own object.
 
-    ``least`` is the fewest rows it takes at once, ``fixed`` the only number where it takes no other.
+    ``least`` is the fewest rows it takes at once, ``fixed`` the only number where it takes no other; ``flops`` of
+    one row are NaN where they could not be counted.
     """
 
     batch: int
@@ -39,6 +40,7 @@ class Learned:
     unstable: float = 0.0
     least: int = 1
     fixed: int | None = None
+    flops: float = float("nan")
 
 
 @dataclass
@@ -277,9 +279,9 @@ class Caller:
             return fixed or OPAQUE_BATCH
         row, index = self.inputs.flat[:1].clone(), torch.zeros(1, dtype=torch.long)
         try:
-            return count_row(
-                lambda: self.outputs(row, index)
-            ).batch()  # the model alone: taking the row is no work of its
+            counted = count_row(lambda: self.outputs(row, index))  # the model alone: taking the row is no work of its
+            self.learned.flops = counted.flops
+            return counted.batch()
         except ModelError:  # it just answered this row, so it is the counting that it does not bear
             return OPAQUE_BATCH
 

@@ -79,6 +79,11 @@ class RowMaker:
         return 1 if self.opaque else self.references.shape[1]
 
     @property
+    def flops(self) -> float:
+        """Floating-point operations of one evaluation, over all its model rows; NaN for a model that hides them."""
+        return self._caller.learned.flops * self.draws
+
+    @property
     def _carries(self) -> bool:
         return len(self.inputs.elements) < len(self.inputs.tensors)
 
