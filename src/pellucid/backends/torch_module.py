@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..problem.inputs import WHOLE
-from ..problem.model import Countable, Differentiable, Output, Rows
+from ..problem.model import Beginning, Countable, Differentiable, Foldable, Output, Rows
 from ..records.errors import ModelError
+from .first_layer import first_layer
 
 MINDFUL = (
     nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention,
@@ -28,7 +29,7 @@ FEW_WEIGHTS = 2**20
 """Up to so many weights their contents are kept, beyond it only the counters of their changes."""
 
 
-class TorchModel(Differentiable, Countable):
+class TorchModel(Differentiable, Countable, Foldable):
     """A ``torch.nn.Module``; compiled and data-parallel wrappings are taken off.
 
     Raises :class:`ModelError` for a module on the meta device or with lazy parameters. ``chosen`` tells
@@ -86,6 +87,9 @@ class TorchModel(Differentiable, Countable):
         if self._any_name or set(rows) <= set(self.argument_names):
             return self.module(**rows)
         return self.module(dict(rows))
+
+    def beginning(self, rows: Mapping[str, Tensor]) -> Beginning | None:
+        return first_layer(self.module, self.outputs, rows)
 
     def place(self, rows: Rows) -> Rows:
         assert not isinstance(rows, list)

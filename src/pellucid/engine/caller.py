@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..problem.inputs import Inputs
-from ..problem.model import Countable, Model
+from ..problem.model import Beginning, Countable, Model
 from ..records.errors import Cancelled, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row
@@ -86,6 +86,10 @@ class Caller:
         """The outputs ``[b, K]`` of flat rows that derive from the inputs' ``rows`` (``Int[b]``)."""
         return self._called(len(flat), self.inputs.fold(flat, rows))
 
+    def outputs_behind(self, beginning: Beginning, hidden: Tensor) -> Tensor:
+        """The outputs ``[b, K]`` of rows whose first layer's values ``Float[b, H]`` are known."""
+        return self._called(len(hidden), hidden, beginning.rest)
+
     def slopes(
         self, flat: Tensor, rows: Tensor, totals: Callable[[Tensor], Sequence[Tensor]]
     ) -> tuple[Tensor, list[Tensor]]:
@@ -126,12 +130,15 @@ class Caller:
         """The outputs of the opaque rows of a black box."""
         return self._called(len(rows), rows)
 
-    def _called(self, count: int, rows: Any) -> Tensor:
+    def _called(self, count: int, rows: Any, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
         if self.listener.cancelled():
             raise Cancelled("stopped on request")
         began = time.perf_counter()
         size = self.model.fixed_batch or self.learned.fixed or max(count, self.learned.least)
-        found = self._answer(rows, count) if size == count else self._padded(rows, count, size)
+        if ask is not None:
+            found = self._answer(rows, count, ask)
+        else:
+            found = self._answer(rows, count) if size == count else self._padded(rows, count, size)
         self._refuse_other_count(found, count)
         self.tally.rows += count
         self.tally.seconds += time.perf_counter() - began
@@ -146,13 +153,14 @@ class Caller:
                 fix="it must return one row of outputs per row of inputs",
             )
 
-    def _answer(self, rows: Any, count: int) -> Tensor:
+    def _answer(self, rows: Any, count: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
         try:
-            return self.model.outputs(rows)
+            return (ask or self.model.outputs)(rows)
         except (PellucidError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # a stranger's code may raise anything; Ctrl-C is no Exception
-            shapes = [] if isinstance(rows, list) else [f"{name} {tuple(part.shape)}" for name, part in rows.items()]
+            named = rows if isinstance(rows, Mapping) else {}
+            shapes = [f"{name} {tuple(part.shape)}" for name, part in named.items()]
             told = str(error).strip().split("\n")[0]
             raise ModelError(
                 f"the model failed on a batch of {count} rows{f' ({chr(44).join(shapes)})' if shapes else ''}",

@@ -22,6 +22,7 @@ from ..problem.target import BoundTarget
 from ..records.errors import NotApplicable, NotFiniteError, shorten
 from ..records.players import Players
 from .caller import Caller
+from .folding import Fold, fold_of
 from .memory import cut
 
 
@@ -145,6 +146,8 @@ class RowMaker:
 
     def _grid(self, coalitions: Tensor, items: Tensor) -> Tensor:
         """v of every item at every shared coalition, ``Float64[I, T, b]``."""
+        if self._fold is not None:
+            return self._folded_grid(self._fold, coalitions, items)
         references, shared_map = self.references, len(self._labels) == 1
         out = torch.zeros((len(items), self._target.count, len(coalitions)), dtype=torch.float64)
         every = self._present(coalitions, items) if shared_map and len(coalitions) * self.x.shape[1] < 2**26 else None
@@ -161,6 +164,32 @@ class RowMaker:
             picked = picked.double().cpu().reshape(*shape, -1)
             self._refuse_nan_block(picked, items[g], coalitions[c])
             out[g, :, c] += picked.sum(2).transpose(1, 2)
+
+        self._each_block((len(items), len(coalitions), self.draws), work)
+        return out.div_(self.draws)
+
+    @cached_property
+    def _fold(self) -> Fold | None:
+        """The first layer summed up by players, where that saves most of the work."""
+        shared = not self.opaque and len(self._labels) == 1 and len(self.inputs.tensors) == 1
+        if not shared or self._caller.learned.fixed or self._problem.model.fixed_batch:
+            return None
+        return fold_of(self._problem.model, self.inputs, self._labels[0], self.n, self._caller.learned.flops)
+
+    def _folded_grid(self, fold: Fold, coalitions: Tensor, items: Tensor) -> Tensor:
+        """The same where the network begins with a linear layer: rows with something absent are not made."""
+        references = self.references
+        out = torch.zeros((len(items), self._target.count, len(coalitions)), dtype=torch.float64)
+        present = coalitions.to(self.x)
+
+        def work(g: slice, c: slice, s: slice) -> None:
+            drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
+            hidden = fold.hidden(self.x[items[g]], drawn, present[c])
+            index = self._items_of(items[g], hidden.shape[1] * hidden.shape[2])
+            found = self._caller.outputs_behind(fold.beginning, hidden.reshape(-1, hidden.shape[-1]))
+            picked = self._select(found, index).double().cpu().reshape(*hidden.shape[:3], -1)
+            self._refuse_nan_block(picked.transpose(1, 2), items[g], coalitions[c])
+            out[g, :, c] += picked.sum(1).transpose(1, 2)
 
         self._each_block((len(items), len(coalitions), self.draws), work)
         return out.div_(self.draws)

@@ -7,7 +7,7 @@ before a single call is spent.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +66,26 @@ class Differentiable(Model):
 
 class Countable(Model):
     """A model whose operations can be counted on one row, so that the best batch can be told beforehand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """A linear layer that alone sees the rows: h = x Wᵀ + bias, and everything after it.
+
+    ``weight`` is ``Float[H, D]``, ``bias`` ``Float[H]``; ``rest`` turns h ``Float[b, H]`` into outputs ``Float[b, K]``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    rest: Callable[[Tensor], Tensor]
+
+
+class Foldable(Model):
+    """A model that can say whether it begins with a linear layer."""
+
+    @abstractmethod
+    def beginning(self, rows: Mapping[str, Tensor]) -> Beginning | None:
+        """Its first layer, tried out on two ``rows``; None where it begins otherwise."""
 
 
 @dataclass(frozen=True)
