@@ -2,6 +2,7 @@
 
 from .modalities.image import Blur, Noise
 from .modalities.tabular import Mode
+from .problem.conditional import ConditionalGaussian, ConditionalNearest
 from .problem.removal import Constant, Marginal, Replace
 
-__all__ = ["Blur", "Constant", "Marginal", "Mode", "Noise", "Replace"]
+__all__ = ["Blur", "ConditionalGaussian", "ConditionalNearest", "Constant", "Marginal", "Mode", "Noise", "Replace"]

@@ -46,7 +46,7 @@ def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, poolin
     order = np.argsort(np.concatenate([r for r, _ in run.parts]))
     names = tuple(target.names[place] for place in back)
     against = None if target.against is None else target.against.numpy()[back]
-    references = None if problem.inputs.opaque is not None else run.parts[0][1].references
+    rows = None if problem.inputs.opaque is not None else run.parts[0][1].background
     cautions = (*problem.cautions, Caution.of("foreign_method", "note"))
     cautions += _other_base(given, base[order], full[order], columns, against)
     laid = _per_player(problem, _of_target(values, columns, against, outputs, problem), pooling)
@@ -60,7 +60,7 @@ def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, poolin
         settings={"pooling": pooling},
         notes={"foreign": True},
         removal=problem.removal.settings(),
-        background=None if references is None or len(references) != 1 else shared_rows(references),
+        background=None if rows is None or len(rows) != 1 else shared_rows(rows),
         target=target.asked,
         columns=columns if against is None else np.stack([columns, against], axis=-1),
         warnings=cautions,

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ..modalities.image import Patches
 from ..modalities.tabular import Columns
+from ..problem.conditional import Conditional
 from ..problem.model import Model
 from ..problem.problem import Problem
-from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace, matching
+from ..problem.removal import Constant, Marginal, Removal, Replace, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
 from ..problem.units import Elements, Units, Words
 from ..records.errors import InputError, RemovalError, TargetError
@@ -130,7 +131,7 @@ def _removal(model: Model, read: Read, background: Any, removal: Any, seed: int)
     if isinstance(prepared, Marginal) and len(prepared.rows) == 1:
         prepared = Constant(prepared.rows)
     cautions = []
-    if isinstance(prepared, Marginal) and prepared.given > MOST_ROWS:
+    if isinstance(prepared, (Marginal, Conditional)) and prepared.given > len(prepared.rows):
         cautions.append(Caution.of("background_reduced", "note", given=prepared.given, kept=len(prepared.rows)))
     own = getattr(prepared, "rows", getattr(prepared, "value", None))
     if isinstance(own, Tensor):

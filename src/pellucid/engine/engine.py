@@ -429,11 +429,11 @@ def _columns(target: BoundTarget) -> np.ndarray:
 
 
 def _background(problem: Problem, estimates: Parts) -> np.ndarray | None:
-    """The reference rows, where they are shared: they are part of the question."""
+    """The rows that "absent" is made from, where they are shared: they are part of the question."""
     if problem.inputs.opaque is not None or not estimates:
         return None
-    references = estimates[0][1].references
-    return shared_rows(references) if len(references) == 1 else None
+    rows = estimates[0][1].background
+    return shared_rows(rows) if len(rows) == 1 else None
 
 
 def shared_rows(references: torch.Tensor) -> np.ndarray:

@@ -66,13 +66,22 @@ class RowMaker:
         """The row of each question."""
         return questions // self._target.count
 
-    @cached_property
-    def references(self) -> Tensor:
-        """The rows that stand in for what is absent, ``[R, S, D]``, R = 1 or N."""
+    @property
+    def _removal(self) -> TensorRemoval:
         removal = self._problem.removal
         if not isinstance(removal, TensorRemoval):
             raise NotApplicable("rows that are not tensors have no reference rows")
-        return removal.references(self.inputs, self.players, self.removal_seed)
+        return removal
+
+    @cached_property
+    def references(self) -> Tensor:
+        """The rows that stand in for what is absent, ``[R, S, D]``, R = 1 or N (with nobody present, all of them)."""
+        return self._removal.references(self.inputs, self.players, self.removal_seed)
+
+    @cached_property
+    def background(self) -> Tensor:
+        """The rows ``[R, S, D]`` that tell of the data: the references, or where conditional ones come from."""
+        return self._removal.background(self.inputs, self.references)
 
     @property
     def draws(self) -> int:
@@ -148,7 +157,7 @@ class RowMaker:
         """v of every item at every shared coalition, ``Float64[I, T, b]``."""
         if self._fold is not None:
             return self._folded_grid(self._fold, coalitions, items)
-        references, shared_map = self.references, len(self._labels) == 1
+        references, shared_map, fill = self.references, len(self._labels) == 1, self._removal.fill
         out = torch.zeros((len(items), self._target.count, len(coalitions)), dtype=torch.float64)
         every = self._present(coalitions, items) if shared_map and len(coalitions) * self.x.shape[1] < 2**26 else None
 
@@ -157,7 +166,7 @@ class RowMaker:
             if present.ndim == 2:
                 present = present[None]
             drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
-            rows = torch.where(present[:, :, None], self.x[items[g]][:, None, None], drawn[:, None])
+            rows = fill(self.x[items[g]], present, drawn, s, self.players)
             shape = rows.shape[:3]
             index = self._items_of(items[g], shape[1] * shape[2])
             picked = self._select(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
@@ -172,7 +181,7 @@ class RowMaker:
     def _fold(self) -> Fold | None:
         """The first layer summed up by players, where that saves most of the work."""
         shared = not self.opaque and len(self._labels) == 1 and len(self.inputs.tensors) == 1
-        if not shared or self._caller.learned.fixed or self._problem.model.fixed_batch:
+        if not shared or self._removal.conditional or self._caller.learned.fixed or self._problem.model.fixed_batch:
             return None
         return fold_of(self._problem.model, self.inputs, self._labels[0], self.n, self._caller.learned.flops)
 
@@ -221,7 +230,7 @@ class RowMaker:
         flat = torch.from_numpy(np.ascontiguousarray(coalitions)).reshape(len(items), 1, self.n)
         present = self._present(flat, items)
         drawn = self.references[:, s] if len(self.references) == 1 else self.references[items][:, s]
-        rows = torch.where(present, self.x[items][:, None], drawn)
+        rows = self._removal.fill(self.x[items], present, drawn, s, self.players)
         return rows.reshape(-1, rows.shape[-1])
 
     def _without(self, removal: OpaqueRemoval, item: int, gone: np.ndarray) -> Any:

@@ -126,13 +126,13 @@ class Session(RowMaker):
 
     @cached_property
     def start(self) -> Tensor:
-        """Where a path begins, ``[R, D]``: the references' mean, the mode for categories."""
-        return path_start(self.references, self._labels[0], self.types)
+        """Where a path begins, ``[R, D]``: the background's mean, the mode for categories."""
+        return path_start(self.background, self._labels[0], self.types)
 
     @cached_property
     def start_values(self) -> np.ndarray:
         """The target at :attr:`start`, ``Float64[Q]``: of a single reference row it is v(nobody)."""
-        if self.references.shape[:2] == (1, 1) and self._all_owned and not self._carries:
+        if self.background.shape[:2] == (1, 1) and self._all_owned and not self._carries:
             return self.empty
         return self.outputs_all(self.start.expand(len(self), -1), np.arange(len(self))).reshape(-1)
 
@@ -325,6 +325,6 @@ class Session(RowMaker):
 
     def _forget(self) -> None:
         """Drop what was worked out for other rows."""
-        for name in ("full", "empty", "references", "start", "start_values", "slopes"):
+        for name in ("full", "empty", "references", "background", "start", "start_values", "slopes"):
             self.__dict__.pop(name, None)
         self._nobody = self._slopes = None

@@ -197,7 +197,7 @@ class _Neighbourhood:
 
     def __init__(self, session: Session, discretise: bool):
         self.x = session.x
-        references = session.references
+        references = session.background
         self.draws = references[0] if len(references) == 1 else session.x
         labels = session.players.labels[0]
         self.owned = [np.flatnonzero(labels == player) for player in range(session.n)]
@@ -219,7 +219,7 @@ class _Neighbourhood:
         effect = np.ones((len(session), session.n))
         if self.spread is not None:
             start = self.draws.double().mean(0)[self.places]
-            if len(session.references) != 1:
+            if len(session.background) != 1:
                 start = session.start[:, self.places].double()
             moved = (self.x[:, self.places].double() - start) / self.spread
             effect[:, self.moved] = moved.cpu().numpy()

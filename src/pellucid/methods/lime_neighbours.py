@@ -69,7 +69,7 @@ class LimeNeighbours(Method):
 
     def _near(self, session: Session, spread: Tensor, item: int) -> Tensor:
         """The k neighbours ``[k, D]`` of a row."""
-        row, references = session.x[item], session.references[0 if len(session.references) == 1 else item]
+        row, references = session.x[item], session.background[0 if len(session.background) == 1 else item]
         if len(references) >= self.neighbours:
             distance = ((references - row) / spread).double().norm(dim=1)
             return references[distance.argsort(stable=True)[: self.neighbours]]
@@ -92,7 +92,7 @@ class LimeNeighbours(Method):
 
 def _spread(session: Session) -> Tensor:
     """Each element's spread over the background, ``[D]``; 1 where it does not vary or there is one row only."""
-    references = session.references[0].double()
+    references = session.background[0].double()
     if len(references) < 2:
         return torch.ones_like(session.x[0])
     spread = references.std(0, unbiased=False)

@@ -59,7 +59,7 @@ def _first(session: Session) -> range:
 
 def _scale(session: Session) -> Tensor:
     """Each element's spread, ``[1 | N, D]``; zero for elements of categories."""
-    references = session.references
+    references = session.background
     if references.shape[1] > 1:
         spread = references.std(1, unbiased=False)
     else:

@@ -45,9 +45,28 @@ class Removal:
 class TensorRemoval(Removal):
     """Absent elements take the values of reference rows; v(S) is the mean over them."""
 
+    conditional: ClassVar[bool] = False
+    """Whether what stands for the absent depends on what is present."""
+
     @abstractmethod
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
-        """Reference rows ``[R, S, D]``, R = 1 (shared) or N: S of them for each explained row."""
+        """Reference rows ``[R, S, D]``, R = 1 (shared) or N: S of them for each explained row.
+
+        They are what the model is asked with nobody present.
+        """
+
+    def fill(self, rows: Tensor, present: Tensor, references: Tensor, draws: slice, players: Players) -> Tensor:
+        """Rows ``[g, D]`` with only the elements in ``present`` (``Bool[1 | g, c, D]``): ``[g, c, s, D]``.
+
+        ``references`` ``[1 | g, s, D]`` are the reference rows of the numbers in ``draws``. What is present is the
+        row's own, bit for bit.
+        """
+        return torch.where(present[:, :, None], rows[:, None, None], references[:, None])
+
+    def background(self, inputs: Inputs, references: Tensor) -> Tensor:
+        """The rows ``[R, S, D]`` that say what the data are like: a path starts at their mean, and shared ones are kept
+        in the record, from which the removal is made again."""
+        return references
 
 
 class OpaqueRemoval(Removal):
@@ -97,11 +116,7 @@ class Marginal(TensorRemoval):
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
         rows = finite(flatten(self.rows))
-        given = len(rows)
-        if given > MOST_ROWS:
-            kept = np.sort(np.random.default_rng([seed, given]).choice(given, MOST_ROWS, replace=False))
-            rows = rows[torch.from_numpy(kept).to(rows.device)]
-        return replace(self, rows=rows, given=given)
+        return replace(self, rows=fewer(rows, MOST_ROWS, seed), given=len(rows))
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         return matching(self.rows, inputs.flat)[None]
@@ -129,6 +144,14 @@ def finite(rows: Tensor) -> Tensor:
             f"the background holds NaN or infinity in {len(bad)} rows", where=f"background row {int(bad[0])}"
         )
     return rows
+
+
+def fewer(rows: Tensor, most: int, seed: int) -> Tensor:
+    """At most so many of the rows ``[S, D]``, drawn by the seed, in their order."""
+    if len(rows) <= most:
+        return rows
+    kept = np.sort(np.random.default_rng([seed, len(rows)]).choice(len(rows), most, replace=False))
+    return rows[torch.from_numpy(kept).to(rows.device)]
 
 
 def matching(rows: Tensor, flat: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
 from ..modalities.image import Blur, Noise
+from ..problem.conditional import ConditionalGaussian, ConditionalNearest
 from ..problem.problem import Problem
 from ..problem.removal import Constant, Marginal, Removal, Replace
 from ..records.answer import Answer
@@ -25,6 +26,8 @@ from .naming import labels_of
 
 OWN_ROWS = {"Blur": Blur, "Noise": Noise, "Replace": Replace}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
+CONDITIONAL = {"ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest}
+"""Removals that are made again from their rows and settings; of any other kept rows are all there is to say."""
 
 
 def evaluate(
@@ -119,11 +122,13 @@ def problem_of(
 
 def removal_of(explanation: Explanation) -> Removal:
     """The removal that a record was made with."""
-    if explanation.background is not None:
-        rows = torch.from_numpy(explanation.background.copy())  # a tensor: these rows are encoded already
-        return Constant(rows) if len(rows) == 1 else Marginal(rows)
     settings = dict(explanation.removal)
     name = settings.pop("name", "")
+    if explanation.background is not None:
+        rows = torch.from_numpy(explanation.background.copy())  # a tensor: these rows are encoded already
+        if name in CONDITIONAL:
+            return CONDITIONAL[name](**{**settings, "rows": rows})
+        return Constant(rows) if len(rows) == 1 else Marginal(rows)
     if name not in OWN_ROWS:
         raise RemovalError("the record does not say what absent meant", fix="pass removal= or background=")
     return OWN_ROWS[name](**settings)
