@@ -279,8 +279,9 @@ def explain(
 
 def _checked(estimate: Estimate, session: Session, method: Estimator) -> Estimate:
     count = session.targets if method.answers.everywhere else session.questions
-    if estimate.values.shape != (count, session.n):
-        raise ModelError(f"{method.name} returned {estimate.values.shape} where {(count, session.n)} was due")
+    due = (count, session.n) if method.answers.each_player else (count, *estimate.values.shape[1:])
+    if estimate.values.shape != due:
+        raise ModelError(f"{method.name} returned {estimate.values.shape} where {due} was due")
     if not np.isfinite(estimate.values).all():
         raise ModelError(f"{method.name} returned NaN or infinite contributions")
     return estimate
@@ -300,10 +301,12 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
     arrays = _arrays(kind, estimates, len(problem.inputs), run.target.count)
     base, full = arrays["base"], arrays["full"]
     cautions = [*problem.cautions, *run.cautions, *_value_cautions(base, full)]
+    if "gaps" in kind.by_row:
+        values = arrays[kind.of_estimate["values"]]
+        arrays["gaps"] = completeness_gap(values, base, full) if _complete(method, estimates) else None
+        cautions += _gap_cautions(method.name, arrays["gaps"])
     if issubclass(kind, Explanation):
-        gaps = completeness_gap(arrays["attributions"], base, full) if "completeness" in method.promises else None
-        arrays["gaps"] = gaps
-        cautions += [*_gap_cautions(method.name, gaps), *_order_cautions(method.name, arrays)]
+        cautions += _order_cautions(method.name, arrays)
         arrays["pooling"] = estimates[0][2].pooling or method.pooling
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
@@ -328,6 +331,12 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         model=problem.model.name,
         several=run.target.count > 1,
     )
+
+
+def _complete(method: Estimator, estimates: Parts) -> bool:
+    """Whether the values should add up: as a setting decided, or as the method declares."""
+    decided = estimates[0][2].complete
+    return "completeness" in method.promises if decided is None else decided
 
 
 def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> dict[str, Any]:

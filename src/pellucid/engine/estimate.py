@@ -18,7 +18,8 @@ class Estimate:
 
     Attributes
     ----------
-    values: ``Float64[Q, n]`` (``[T, n]`` for an answer about all rows together).
+    values: ``Float64[Q, n]`` (``[T, n]`` for an answer about all rows together; of another width where the record
+        does not speak of each player).
     stderr: the same shape, or None for a method that does not sample.
     arrays: further arrays of the record that the method answers with, by the record's names: ``[Q, …]``.
     base: ``Float64[Q]`` where the method starts elsewhere than at v(nobody) (a path starts at f(mean), not at the
@@ -26,6 +27,7 @@ class Estimate:
     notes: what was decided and reached, as data (steps used, local R², the estimator chosen).
     cautions: reasons to believe it less.
     pooling: how element values became a group's, where a setting decided it; None: as the method declares.
+    complete: whether the values should add up to v(everyone) − v(nobody), likewise.
     """
 
     values: np.ndarray
@@ -35,6 +37,7 @@ class Estimate:
     notes: Mapping[str, Any] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
     pooling: str | None = None
+    complete: bool | None = None
 
 
 class Estimator(Protocol):

@@ -72,7 +72,7 @@ def answer(
     if isinstance(found, Explanation):
         return explanation(desk, found, schema, language, audience, top, kept)
     page = desk.page
-    arrays = {name: getattr(found, name) for name in found.by_row}
+    arrays = {name: getattr(found, name) for name in (*found.by_row, *found.shared) if name != "background"}
     page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
     page.say(repr(found))
     page.table(found.to_frame().head(MOST_LINES).to_dict("records"))

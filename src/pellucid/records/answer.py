@@ -62,6 +62,7 @@ class Answer(ABC):
     shared: arrays that are of no row.
     of_estimate: where an estimate's ``values`` and ``stderr`` go; other arrays of an estimate keep their names.
     everywhere: True where the answer is about all rows together; ``base`` and ``full`` are then ``[1, T]``.
+    each_player: True where an estimate's values are one for each player.
     """
 
     record: ClassVar[str]
@@ -69,6 +70,7 @@ class Answer(ABC):
     shared: ClassVar[tuple[str, ...]] = ("background",)
     of_estimate: ClassVar[Mapping[str, str]] = {"values": "attributions", "stderr": "errors"}
     everywhere: ClassVar[bool] = False
+    each_player: ClassVar[bool] = True
 
     players: Players
     base: np.ndarray

@@ -30,6 +30,7 @@ from ..records.answer import Answer
 from ..records.errors import NotApplicable
 from ..records.explanation import Explanation
 from ..records.files import dumps
+from ..records.interactions import Interactions
 from .problems import PROBLEMS
 
 TOLERANCE = 1e-5
@@ -158,7 +159,7 @@ def nothing_is_left_behind(method: Method, make: Callable[[int], Problem], e: An
 
 def promises_hold(method: Method, make: Callable[[int], Problem], e: Answer) -> None:
     """Completeness to 1e-3 where it is promised, or a caution that says so."""
-    if "completeness" in method.promises and isinstance(e, Explanation):
+    if "completeness" in method.promises and isinstance(e, (Explanation, Interactions)):
         worst = float(np.nanmax(e.gap))
         warned = any(caution.code == "gap" for caution in e.warnings)
         assert worst <= 1e-3 or warned, f"the contributions miss the change by {worst:.1e}, and nothing says so"
@@ -212,8 +213,8 @@ def _axioms(method: Method) -> None:
             checks[axiom](method)
 
 
-def _explained(method: Method, axiom: str, model: Callable[[torch.Tensor], Any], rows: torch.Tensor) -> np.ndarray:
-    """Contributions ``[N, 4]`` to a function of four numbers, asked as the first kind of rows that the method takes.
+def _explained(method: Method, axiom: str, model: Callable[[torch.Tensor], Any], rows: torch.Tensor) -> Answer:
+    """An answer about a function of four numbers, asked as the first kind of rows that the method takes.
 
     Raises ``AssertionError`` where it takes none of them: its promise would be tested on nothing.
     """
@@ -221,10 +222,20 @@ def _explained(method: Method, axiom: str, model: Callable[[torch.Tensor], Any],
         problem = make(model, rows)
         try:
             refuse_unmet_needs(method, problem)
-            return method.explain(problem, budget=BUDGET).attributions[..., 0]
+            return method.explain(problem, budget=BUDGET)
         except NotApplicable:
             continue
     raise AssertionError(f"{method.name} promises {axiom}, and applies to none of the problems made to test it")
+
+
+def _values(e: Answer) -> np.ndarray:
+    """The values of the first output, ``[N, m]``."""
+    return getattr(e, e.of_estimate["values"])[..., 0]
+
+
+def _of_players(e: Answer) -> np.ndarray:
+    """The values of single players for the first output, ``[N, n]``."""
+    return np.array([e.order(1, row) for row in range(len(e))]) if isinstance(e, Interactions) else _values(e)
 
 
 class _Reshaped(nn.Module):
@@ -273,11 +284,11 @@ class _Unused(nn.Module):
 
 def _null_player(method: Method) -> None:
     rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(4))
-    _no_part(method, _explained(method, "null_player", _Unused(), rows))
+    _no_part(method, _of_players(_explained(method, "null_player", _Unused(), rows)))
     problem = PROBLEMS["unused_column"](5)  # with a background, several outputs
     try:
         refuse_unmet_needs(method, problem)
-        _no_part(method, method.explain(problem, budget=BUDGET).attributions[..., 0])
+        _no_part(method, _of_players(method.explain(problem, budget=BUDGET)))
     except NotApplicable:
         return
 
@@ -296,7 +307,7 @@ class _Symmetric(nn.Module):
 
 def _symmetry(method: Method) -> None:
     rows = torch.tensor([[0.7, 0.7, -1.0, 0.3], [-0.2, -0.2, 2.0, 1.0]])
-    values = _explained(method, "symmetry", _Symmetric(), rows)
+    values = _of_players(_explained(method, "symmetry", _Symmetric(), rows))
     difference = np.abs(values[:, 0] - values[:, 1]).max()
     assert difference <= 1e-5 * (np.abs(values).max() + 1e-12), f"{method.name} breaks symmetry: {difference:.1e}"
 
@@ -313,7 +324,7 @@ class _Weighted(nn.Module):
 def _linearity(method: Method) -> None:
     rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     weights = ((2.0, -3.0), (1.0, 0.0), (0.0, 1.0))
-    both, one, other = (_explained(method, "linearity", _Weighted(a, b), rows) for a, b in weights)
+    both, one, other = (_values(_explained(method, "linearity", _Weighted(a, b), rows)) for a, b in weights)
     difference = np.abs(both - (2 * one - 3 * other)).max()
     scale = np.abs(both).max() + 1e-12
     tolerance = 3e-3 if any("steps" in name for name in method.settings()) else 1e-6
@@ -349,7 +360,7 @@ def _implementation_invariance(method: Method) -> None:
     rows = torch.randn(4, 4, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     reference = None
     for name, net in spellings_of_relu():
-        values = _explained(method, "implementation_invariance", net, rows)
+        values = _values(_explained(method, "implementation_invariance", net, rows))
         reference = values if reference is None else reference
         difference = np.abs(values - reference).max() / (np.abs(reference).max() + 1e-12)
         assert difference <= 1e-9, f"{method.name} breaks implementation invariance with {name}: {difference:.1e}"
