@@ -1,7 +1,7 @@
 """Pellucid opens up trained neural networks and says how far each explanation can be trusted.
 
 The verbs (``load``, ``wrap``, ``read``, ``explain``, ``evaluate``, ``compare``, ``audit``, ``open``,
-``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players`` and ``Budget`` are
+``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets`` and ``Budget`` are
 fetched when first used, so that importing the package costs next to nothing.
 """
 
@@ -25,7 +25,7 @@ _HOMES = {
     "Explanation": "records.explanation",
     "PellucidError": "records.errors",
 }
-_MODULES = ("methods", "metrics", "removals", "players", "testing", "training")
+_MODULES = ("methods", "metrics", "removals", "players", "targets", "testing", "training")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604
 

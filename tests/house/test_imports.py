@@ -27,7 +27,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "faces": ("studies", "testing"),  # `pellucid selftest` runs the laws
     "front": ("studies", "testing", "compat", "faces"),
 }
-"""Each room and those right below it. ``front`` is what users type: pellucid, pellucid.removals, pellucid.players."""
+"""Each room and those right below it. ``front`` is what users type: pellucid, pellucid.removals, .players, .targets."""
 
 LATE_BOUND = {("pellucid.records.drawing", "pellucid.reports.drawing")}
 """The one door upward: records draw themselves through functions that reports registers."""

@@ -27,6 +27,7 @@ PUBLIC = {
     "players",
     "read",
     "removals",
+    "targets",
     "testing",
     "training",
     "wrap",

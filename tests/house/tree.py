@@ -39,7 +39,7 @@ class File:
 
     @cached_property
     def room(self) -> str:
-        """The first name below the package; ``front`` for what users type: pellucid, .removals, .players."""
+        """The first name below the package; ``front`` for what users type: pellucid, .removals, .players, .targets."""
         return room_of(self.module)
 
     def at(self, node: ast.AST, what: str = "") -> str:
@@ -81,7 +81,7 @@ def dotted(node: ast.AST) -> str:
 
 def room_of(module: str) -> str:
     first = module.split(":")[0].split(".")[1:2]
-    return "front" if not first or first[0] in ("removals", "players") else first[0]
+    return "front" if not first or first[0] in ("removals", "players", "targets") else first[0]
 
 
 @cache

@@ -14,7 +14,13 @@ from pellucid.records.errors import NotApplicable
 from pellucid.testing import check_method
 from pellucid.testing.problems import PROBLEMS
 
-EXPECTED = {"saliency": 9, "integrated_gradients": 9, "lime_neighbours": 9, "edge_filter": 2}
+EXPECTED = {
+    "saliency": 9,
+    "integrated_gradients": 9,
+    "lime_neighbours": 9,
+    "edge_filter": 2,
+    "permutation_importance": 10,
+}
 """Methods that do not apply to all twelve problems (no gradients, no images), and to how many they do."""
 
 

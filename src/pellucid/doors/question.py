@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..data.dataset import Dataset
 from ..modalities.image import Patches
 from ..modalities.tabular import Columns
 from ..problem.conditional import Conditional
+from ..problem.loss import KINDS, Loss
 from ..problem.model import Model
 from ..problem.problem import Problem
 from ..problem.removal import Constant, Marginal, Removal, Replace, matching
@@ -47,7 +49,8 @@ def as_problem(
     chosen, cautions = _removal(model, read, background, removal, seed)
     units = _units(players, read, fine)
     made = units if isinstance(units, Players) else units.make(read.inputs, _grouping(model, read))
-    return Problem(model, read.inputs, made, chosen, as_target(target), read.kind, (*read.cautions, *cautions))
+    asked = as_target(target, rows)
+    return Problem(model, read.inputs, made, chosen, asked, read.kind, (*read.cautions, *cautions))
 
 
 def _grouping(model: Model, read: Read) -> Any:
@@ -57,15 +60,23 @@ def _grouping(model: Model, read: Read) -> Any:
     return encoding if read.kind == "table" and through else None
 
 
-def as_target(given: Any) -> Target:
-    """A target from what the user wrote: "predicted", "all", "top:3", an index, a name, a pair, a list, a function."""
+def as_target(given: Any, rows: Any = None) -> Target:
+    """A target from what the user wrote: a word ("predicted", "all", "top:3", "loss", "loss:zero_one"), an index, a
+    name, a pair, a list, a function.
+
+    A loss takes its labels from ``rows`` where it was given none of its own.
+    """
+    if isinstance(given, Loss):
+        return labelled_loss(given, rows)
     if isinstance(given, Target):
         return given
     if isinstance(given, str):
         if given in ("predicted", "all"):
             return Predicted() if given == "predicted" else All()
-        lead, _, count = given.partition(":")
-        return Top(int(count)) if lead == "top" and count.isdigit() else Class(given)
+        lead, colon, rest = given.partition(":")
+        if lead == "loss" and (not colon or rest in KINDS):
+            return labelled_loss(Loss(kind=rest or "auto"), rows)
+        return Top(int(rest)) if lead == "top" and rest.isdigit() else Class(given)
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         return Class(int(given))
     if isinstance(given, tuple) and len(given) == 2:
@@ -79,8 +90,17 @@ def as_target(given: Any) -> Target:
         return Computed(given)  # pyright: ignore[reportArgumentType]
     raise TargetError(
         f"{given!r} is not a target",
-        fix='use "predicted", an index, a name, ("A", "B"), "all", "top:3", a list with one per row, or a function',
+        fix='use "predicted", an index, a name, ("A", "B"), "all", "top:3", "loss", a list (one a row), or a function',
     )
+
+
+def labelled_loss(loss: Loss, rows: Any) -> Loss:
+    """A loss with labels: its own, or those that the rows carry. Raises :class:`TargetError` where there are none."""
+    if loss.labels is None and isinstance(rows, Dataset) and rows.labels is not None:
+        loss = Loss(rows.labels, loss.kind, rows.classes)
+    if loss.kind != "own":
+        _ = loss.known
+    return loss
 
 
 def _which(part: Any) -> int | str:

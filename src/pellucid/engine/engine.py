@@ -15,7 +15,7 @@ from ..problem.inputs import Inputs
 from ..problem.model import Differentiable
 from ..problem.problem import Problem
 from ..problem.removal import TensorRemoval
-from ..problem.target import BoundTarget, EachRow
+from ..problem.target import BoundTarget
 from ..records.answer import Answer, Cost
 from ..records.errors import ModelError, NotApplicable
 from ..records.explanation import Explanation
@@ -31,6 +31,8 @@ from .session import Session
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
 FLAT = 1e-9
+OF_REMOVAL = ("zero_baseline", "background_of_one", "background_reduced")
+"""Cautions about what stands for the absent, which a method that decides it itself does not deserve."""
 FIRST = 3
 LEVEL_90 = 1.645
 
@@ -68,13 +70,15 @@ def opened(
     """
     if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
-    order = np.array(sorted(range(len(problem.inputs)), key=lambda row: problem.inputs.ids[row]))
+    rows = range(len(problem.inputs))
+    order = np.array(sorted(rows, key=lambda row: (problem.inputs.ids[row], problem.target.tie(row))))
     inputs = problem.inputs.take(order)
     caller = Caller(problem.model, inputs, listener or Silent())
     with caller.guarded():
         caller.learn()
         references = _single_reference(problem, inputs, int(seed))
-        first = _first_pass(caller, _asked(problem, order, bound), references, slopes)
+        at_once = bound is None and problem.target.at_once
+        first = _first_pass(caller, _asked(problem, order, bound), references, slopes and not at_once)
         outputs, target = first.outputs, first.target
         full = target.select(outputs, torch.arange(len(order))).double().cpu().numpy()
         if not np.isfinite(full).all():
@@ -151,15 +155,13 @@ Bind = Callable[[torch.Tensor, slice], BoundTarget]
 def _asked(problem: Problem, order: np.ndarray, bound: BoundTarget | None) -> Bind:
     """How the outputs of a run of rows, counted in ``order``, are bound."""
     target, labels = problem.target, problem.model.labels
-    each = target.which if isinstance(target, EachRow) else None
 
     def bind(outputs: torch.Tensor, places: slice) -> BoundTarget:
+        rows = order[places].tolist()  # what is said row by row is given in the caller's order
         if bound is not None:
-            return bound.take(order[places].tolist())
-        if each is not None:  # given in the caller's order
-            bound_here = target.take(order[places].tolist()).bind(outputs, labels)
-            return replace(bound_here, asked={"kind": "each row", "which": list(each)})
-        return target.bind(outputs, labels)
+            return bound.take(rows)
+        bound_here = target.take(rows).bind(outputs, labels)
+        return replace(bound_here, asked=target.described(bound_here.asked))
 
     return bind
 
@@ -300,7 +302,9 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         )
     arrays = _arrays(kind, estimates, len(problem.inputs), run.target.count)
     base, full = arrays["base"], arrays["full"]
-    cautions = [*problem.cautions, *run.cautions, *_value_cautions(base, full)]
+    own = method.own_removal
+    given = [caution for caution in problem.cautions if not own or caution.code not in OF_REMOVAL]
+    cautions = [*given, *run.cautions, *_value_cautions(base, full)]
     if "gaps" in kind.by_row:
         values = arrays[kind.of_estimate["values"]]
         arrays["gaps"] = completeness_gap(values, base, full) if _complete(method, estimates) else None
@@ -318,8 +322,8 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         method=method.name,
         settings=method.settings(),
         seed=seed,
-        removal=problem.removal.settings(),
-        background=_background(problem, estimates),
+        removal={"name": own} if own else problem.removal.settings(),
+        background=None if own else _background(problem, estimates),
         target=run.target.asked,
         columns=_columns(run.target)[back[: len(base)]],
         budget={name: value for name, value in vars(run.budget).items() if value is not None},
@@ -362,7 +366,8 @@ def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> d
 
 def _named(kind: type[Answer], session: Session, estimate: Estimate) -> dict[str, np.ndarray]:
     """An estimate's arrays by the record's names, the ends among them."""
-    base, full = session.empty if estimate.base is None else estimate.base, session.full
+    base = session.empty if estimate.base is None else estimate.base
+    full = session.full if estimate.full is None else estimate.full
     arrays: dict[str, np.ndarray] = {"base": base, "full": full}
     if kind.everywhere:  # the ends of all rows, on average
         arrays = {name: ends.reshape(-1, session.targets).mean(0) for name, ends in arrays.items()}

@@ -24,6 +24,8 @@ class Estimate:
     arrays: further arrays of the record that the method answers with, by the record's names: ``[Q, …]``.
     base: ``Float64[Q]`` where the method starts elsewhere than at v(nobody) (a path starts at f(mean), not at the
         mean of f); None otherwise.
+    full: ``Float64[Q]`` where the method speaks of another number than the target itself (how far it moves from
+        what it was: 0 with everyone present); None otherwise.
     notes: what was decided and reached, as data (steps used, local R², the estimator chosen).
     cautions: reasons to believe it less.
     pooling: how element values became a group's, where a setting decided it; None: as the method declares.
@@ -33,6 +35,7 @@ class Estimate:
     values: np.ndarray
     stderr: np.ndarray | None = None
     base: np.ndarray | None = None
+    full: np.ndarray | None = None
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
@@ -50,6 +53,7 @@ class Estimator(Protocol):
     answers: ClassVar[type[Answer]]
     pooling: ClassVar[str]
     at_rows: ClassVar[bool]
+    own_removal: ClassVar[str]
 
     def estimate(self, session: Any) -> Estimate: ...
 

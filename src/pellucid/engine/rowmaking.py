@@ -106,7 +106,7 @@ class RowMaker:
     def _column(self) -> int | None:
         """The output that all questions are about, where it is one; it is then a slice, nothing is gathered."""
         target = self._target
-        if target.function is not None or target.against is not None or target.count > 1:
+        if target.rule is not None or target.against is not None or target.count > 1:
             return None
         return int(target.columns[0, 0]) if bool((target.columns == target.columns[0, 0]).all()) else None
 
@@ -115,6 +115,23 @@ class RowMaker:
         if self._column is None:
             return self._target.select(found, items)
         return found[:, self._column : self._column + 1]
+
+    @property
+    def _width(self) -> int:
+        """How many numbers of one model row are summed over reference rows."""
+        return self._target.averaged or self._target.count
+
+    def _summed(self, found: Tensor, items: Tensor) -> Tensor:
+        """What of the outputs is summed over reference rows ``[b, W]``: the asked numbers, or all K outputs."""
+        return found if self._target.averaged else self._select(found, items)
+
+    def _of_means(self, means: Tensor, items: Tensor) -> Tensor:
+        """The asked numbers ``[I, T, b]`` of what was averaged ``[I, W, b]``."""
+        if not self._target.averaged:
+            return means
+        count = means.shape[2]
+        outputs = means.transpose(1, 2).reshape(-1, means.shape[1])
+        return self._target.select(outputs, items.repeat_interleave(count)).reshape(len(items), count, -1).mT
 
     def _items_of(self, items: Tensor, times: int) -> Tensor:
         """Each item so many times over; where nothing asks whose a row is, no index is made."""
@@ -158,7 +175,7 @@ class RowMaker:
         if self._fold is not None:
             return self._folded_grid(self._fold, coalitions, items)
         references, shared_map, fill = self.references, len(self._labels) == 1, self._removal.fill
-        out = torch.zeros((len(items), self._target.count, len(coalitions)), dtype=torch.float64)
+        out = torch.zeros((len(items), self._width, len(coalitions)), dtype=torch.float64)
         every = self._present(coalitions, items) if shared_map and len(coalitions) * self.x.shape[1] < 2**26 else None
 
         def work(g: slice, c: slice, s: slice) -> None:
@@ -169,13 +186,13 @@ class RowMaker:
             rows = fill(self.x[items[g]], present, drawn, s, self.players)
             shape = rows.shape[:3]
             index = self._items_of(items[g], shape[1] * shape[2])
-            picked = self._select(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
+            picked = self._summed(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
             picked = picked.double().cpu().reshape(*shape, -1)
             self._refuse_nan_block(picked, items[g], coalitions[c])
             out[g, :, c] += picked.sum(2).transpose(1, 2)
 
         self._each_block((len(items), len(coalitions), self.draws), work)
-        return out.div_(self.draws)
+        return self._of_means(out.div_(self.draws), items)
 
     @cached_property
     def _fold(self) -> Fold | None:
@@ -188,7 +205,7 @@ class RowMaker:
     def _folded_grid(self, fold: Fold, coalitions: Tensor, items: Tensor) -> Tensor:
         """The same where the network begins with a linear layer: rows with something absent are not made."""
         references = self.references
-        out = torch.zeros((len(items), self._target.count, len(coalitions)), dtype=torch.float64)
+        out = torch.zeros((len(items), self._width, len(coalitions)), dtype=torch.float64)
         present = coalitions.to(self.x)
 
         def work(g: slice, c: slice, s: slice) -> None:
@@ -196,28 +213,29 @@ class RowMaker:
             hidden = fold.hidden(self.x[items[g]], drawn, present[c])
             index = self._items_of(items[g], hidden.shape[1] * hidden.shape[2])
             found = self._caller.outputs_behind(fold.beginning, hidden.reshape(-1, hidden.shape[-1]))
-            picked = self._select(found, index).double().cpu().reshape(*hidden.shape[:3], -1)
+            picked = self._summed(found, index).double().cpu().reshape(*hidden.shape[:3], -1)
             self._refuse_nan_block(picked.transpose(1, 2), items[g], coalitions[c])
             out[g, :, c] += picked.sum(1).transpose(1, 2)
 
         self._each_block((len(items), len(coalitions), self.draws), work)
-        return out.div_(self.draws)
+        return self._of_means(out.div_(self.draws), items)
 
     def _gather(self, coalitions: np.ndarray, questions: np.ndarray) -> np.ndarray:
         """v of every question at coalitions of its own, ``Float64[Q', b]``."""
-        out = np.zeros(coalitions.shape[:2])
+        out = torch.zeros((len(questions), self._target.averaged or 1, coalitions.shape[1]), dtype=torch.float64)
         index = torch.from_numpy(questions)
 
         def work(q: slice, c: slice, s: slice) -> None:
             chosen = index[q].repeat_interleave(c.stop - c.start)
             rows = self._filled(coalitions[q, c], chosen, s)
             asked = chosen.repeat_interleave(s.stop - s.start)
-            found = self._asked(rows, asked).reshape(out[q, c].shape[0], c.stop - c.start, -1)
-            self._refuse_nan(found.sum(-1), questions[q], lambda at: ~coalitions[q, c][at])
-            out[q, c] += found.sum(-1)
+            found = self._asked(rows, asked).reshape(q.stop - q.start, c.stop - c.start, s.stop - s.start, -1)
+            total = found.sum(2)
+            self._refuse_nan(total.sum(-1).numpy(), questions[q], lambda at: ~coalitions[q, c][at])
+            out[q, :, c] += total.mT
 
         self._each_block((*coalitions.shape[:2], self.draws), work)
-        return out / self.draws
+        return self._of_means(out.div_(self.draws), self.item(index))[:, 0].numpy()
 
     def _filled(self, coalitions: np.ndarray, questions: Tensor, s: slice) -> Any:
         """The rows of (question, coalition) pairs with the absent filled in, for some reference rows."""
@@ -238,11 +256,13 @@ class RowMaker:
         labels = self.players.labels[0 if self.players.is_shared else item][: len(row)]
         return removal.fill(row, np.append(gone, False)[labels])
 
-    def _asked(self, rows: Any, questions: Tensor) -> np.ndarray:
-        """The target of one batch of rows, each about its own question, ``Float64[b]``."""
+    def _asked(self, rows: Any, questions: Tensor) -> Tensor:
+        """What is summed of one batch of rows, each about its own question, ``Float64[b, ·]``."""
         items = self.item(questions)
         found = self._caller.opaque(rows) if self.opaque else self._caller.outputs(rows, items)
-        return self._of_questions(self._select(found, items), questions).double().cpu().numpy()
+        if not self._target.averaged:
+            found = self._of_questions(self._select(found, items), questions)[:, None]
+        return found.double().cpu()
 
     def _of_questions(self, picked: Tensor, questions: Tensor) -> Tensor:
         """Each question's own of the T targets of its row: ``[b, T] → [b]``."""

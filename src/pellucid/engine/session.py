@@ -105,10 +105,11 @@ class Session(RowMaker):
         """With nobody present all rows are the same reference rows: ask once, select per row."""
         with torch.no_grad():
             found = self._reference_outputs() if self._nobody is None else self._nobody
-            total = torch.zeros((len(self), self._target.count), dtype=torch.float64)
+            items = torch.arange(len(self))
+            total = torch.zeros((len(self), self._width), dtype=torch.float64)
             for draw in found:
-                total += self._select(draw.expand(len(self), -1), torch.arange(len(self))).double().cpu()
-        means = (total / len(found)).numpy().reshape(-1)
+                total += self._summed(draw.expand(len(self), -1), items).double().cpu()
+            means = self._of_means((total / len(found))[:, :, None], items).numpy().reshape(-1)
         self._refuse_nan(means, np.arange(self.questions), lambda _: np.ones(self.n, dtype=bool))
         return means
 
@@ -315,6 +316,17 @@ class Session(RowMaker):
         if not self.opaque:
             other.x = other.inputs.flat
             other._labels = torch.from_numpy(other.players.labels.copy()).to(self.x.device)
+        return other
+
+    def of_means(self) -> Session:
+        """The same questions with a loss, or a function, taken of the mean output over reference rows.
+
+        v(S) is then the loss of the mean answer (what SAGE asks), not the mean of the losses.
+        """
+        other = copy(self)
+        for name in ("empty", "start_values"):
+            other.__dict__.pop(name, None)
+        other._target, other._tables = self._target.of_means(), {}
         return other
 
     def reseeded(self, seed: int, key: str | None = None) -> Session:

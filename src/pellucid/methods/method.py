@@ -36,6 +36,8 @@ class Method(Settings, ABC):
     answers: the record it answers with: an :class:`Explanation`, or another kind of answer.
     pooling: how element values become a player's: ``"sum"``, or ``"norm"`` for magnitudes.
     at_rows: True where it asks for ``session.slopes``: the pass that binds the target then gives them too.
+    own_removal: what "absent" means where the method decides it and the problem's removal is left alone; "" otherwise.
+    of_loss: True where its question is the loss: that is its target where the data carry labels and none is named.
     sampled: True where another seed gives another answer.
     signed: False where values are magnitudes without direction.
     default: whether an audit or comparison takes it where no methods are named.
@@ -50,6 +52,8 @@ class Method(Settings, ABC):
     answers: ClassVar[type[Answer]] = Explanation
     pooling: ClassVar[str] = "sum"
     at_rows: ClassVar[bool] = False
+    own_removal: ClassVar[str] = ""
+    of_loss: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
     signed: ClassVar[bool] = True
     default: ClassVar[bool] = True

@@ -113,11 +113,13 @@ def _refuse_other_rows(problem: Problem, explanation: Explanation, what: str, fi
 def bound_again(explanation: Explanation, problem: Problem) -> BoundTarget | None:
     """The target that the record was bound to; None where there is none to go by (then it is bound anew).
 
-    Raises :class:`TargetError` for a target that is code and was not given again.
+    Raises :class:`TargetError` for a target that a record cannot hold and that was not given again.
     """
-    if explanation.target.get("kind") == "function":
+    kind = explanation.target.get("kind")
+    if kind in ("function", "loss"):
         if problem.target.savable:
-            raise TargetError("the explained target is a function, which a record cannot hold", fix="pass target=")
+            fix = "pass target=" if kind == "function" else "give the data with their labels, or target= with them"
+            raise TargetError(f"the explained target is a {kind}, which a record cannot hold", fix=fix)
         return None
     if explanation.columns is None:
         return None

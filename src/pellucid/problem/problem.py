@@ -13,7 +13,7 @@ from ..records.players import Players
 from .inputs import Inputs
 from .model import Model
 from .removal import OpaqueRemoval, Removal, TensorRemoval
-from .target import EachRow, Predicted, Target
+from .target import Predicted, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,8 @@ class Problem:
     def __post_init__(self) -> None:
         if len(self.inputs) == 0:
             raise InputError("there are no rows to explain")
-        if isinstance(self.target, EachRow) and len(self.target.which) != len(self.inputs):
-            raise TargetError(f"{len(self.target.which)} targets for {len(self.inputs)} rows")
+        if self.target.rows not in (None, len(self.inputs)):
+            raise TargetError(f"{self.target.rows} targets for {len(self.inputs)} rows")
         labelled, width = self.players.labels.shape[1], self.inputs.width
         if labelled < width or (labelled > width and self.inputs.opaque is None):
             raise InputError(f"the players label {labelled} elements, a row has {width}")

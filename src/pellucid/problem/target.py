@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,33 +19,65 @@ from ..records.errors import TargetError, shorten
 Names = tuple[str, ...]
 
 
+class Rule(ABC):
+    """One number made of all K outputs of a row.
+
+    ``width`` is K.
+    """
+
+    width: int
+
+    @abstractmethod
+    def numbers(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        """``Float[b, 1]`` of ``outputs[b, K]`` about ``rows[b]``."""
+
+    def take(self, rows: Sequence[int]) -> Rule:
+        """The same rule for some of the rows."""
+        return self
+
+
 @dataclass(frozen=True, eq=False)
 class BoundTarget:
-    """T numbers of each of N rows: columns of the outputs, or differences of two, or a function.
+    """T numbers of each of N rows: columns of the outputs, or differences of two, or made by a rule.
 
     ``columns`` and ``against`` are ``Int[N, T]``; ``against`` is None unless contrasts are asked for.
+    ``averaged`` is K where the outputs are averaged over reference rows before the rule makes its number of them;
+    0 where the number is made of each and averaged then.
     """
 
     columns: Tensor
     names: tuple[Names, ...]
     asked: dict[str, Any]
     against: Tensor | None = None
-    function: Callable[[Tensor], Tensor] | None = None
+    rule: Rule | None = None
+    averaged: int = 0
 
     @property
     def count(self) -> int:
         """T, how many numbers of each row are explained."""
         return self.columns.shape[1]
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether the number says how wrong the model is."""
+        return self.asked.get("kind") == "loss"
+
     def take(self, rows: Sequence[int]) -> BoundTarget:
         rows = list(rows)
         against = None if self.against is None else self.against[rows]
-        return BoundTarget(self.columns[rows], tuple(self.names[r] for r in rows), self.asked, against, self.function)
+        rule = None if self.rule is None else self.rule.take(rows)
+        return replace(
+            self, columns=self.columns[rows], names=tuple(self.names[r] for r in rows), against=against, rule=rule
+        )
+
+    def of_means(self) -> BoundTarget:
+        """The number made of mean outputs; the same where it is an output, whose mean it is anyway."""
+        return self if self.rule is None else replace(self, averaged=self.rule.width)
 
     def select(self, outputs: Tensor, rows: Tensor) -> Tensor:
         """The asked numbers ``[b, T]`` among ``outputs[b, K]`` of questions about ``rows[b]``."""
-        if self.function is not None:
-            return _called(self.function, outputs)
+        if self.rule is not None:
+            return self.rule.numbers(outputs, rows)
         columns = self.columns.to(outputs.device)
         if len(columns) == 1 or bool((columns == columns[:1]).all()):
             picked = outputs[:, columns[0]]
@@ -68,9 +100,27 @@ class Target(ABC):
         return self
 
     @property
+    def rows(self) -> int | None:
+        """How many rows it speaks of, one by one; None where it asks the same of all."""
+        return None
+
+    @property
+    def at_once(self) -> bool:
+        """True where binding has to see the outputs of all rows together."""
+        return False
+
+    @property
     def savable(self) -> bool:
-        """False for targets that are code and cannot be written down."""
+        """False for targets that a record cannot hold: code, and labels."""
         return True
+
+    def described(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What was asked, as data, of all rows in the caller's order; ``asked`` is what binding said."""
+        return asked
+
+    def tie(self, row: int) -> float:
+        """What tells rows apart that the model cannot: equal rows are worked on in this order."""
+        return 0.0
 
 
 def output_names(count: int, labels: Names | None) -> Names:
@@ -166,6 +216,13 @@ class EachRow(Target):
     def take(self, rows: Sequence[int]) -> EachRow:
         return EachRow(tuple(self.which[row] for row in rows))
 
+    @property
+    def rows(self) -> int:
+        return len(self.which)
+
+    def described(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"kind": "each row", "which": list(self.which)}
+
 
 @dataclass(frozen=True)
 class Computed(Target):
@@ -175,22 +232,32 @@ class Computed(Target):
 
     def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        _called(self.function, outputs)
+        rule = _Function(self.function, outputs.shape[1])
+        rule.numbers(outputs, torch.arange(len(outputs)))
         columns = torch.zeros((len(outputs), 1), dtype=torch.long)
         asked = {"kind": "function", "name": name}
-        return BoundTarget(columns, ((name,),) * len(outputs), asked, function=self.function)
+        return BoundTarget(columns, ((name,),) * len(outputs), asked, rule=rule)
 
     @property
     def savable(self) -> bool:
         return False
 
 
-def _called(function: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
-    found = function(outputs)
+@dataclass(frozen=True, eq=False)
+class _Function(Rule):
+    function: Callable[[Tensor], Tensor]
+    width: int
+
+    def numbers(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        return one_each(self.function(outputs), outputs, "the target function")
+
+
+def one_each(found: Any, outputs: Tensor, what: str) -> Tensor:
+    """What a user's function returned for ``outputs[b, K]``, as ``[b, 1]``. Raises :class:`TargetError`."""
     if not isinstance(found, Tensor) or found.numel() != len(outputs):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise TargetError(
-            f"the target function returned {shape} for {len(outputs)} rows",
+            f"{what} returned {shape} for {len(outputs)} rows",
             fix="it must return one number per row: a tensor [rows]",
         )
     return found.reshape(len(outputs), 1)

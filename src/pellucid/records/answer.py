@@ -121,6 +121,7 @@ class Answer(ABC):
         target = dict(self.target)
         if target.get("kind") == "each row":
             target["which"] = [target["which"][i] for i in index]
+        target.pop("labels", None)  # the hash of all rows' labels
         return replace(
             self,
             **part,

@@ -93,6 +93,8 @@ def _total(costs: Sequence[Cost]) -> Cost:
 def _target(parts: Sequence[tuple[Sequence[int], Explanation]], N: int) -> Mapping[str, Any]:
     """What was asked: the first part's; what was asked of each row is laid out over all rows."""
     target = dict(parts[0][1].target)
+    if len(parts) > 1:
+        target.pop("labels", None)  # the hash of a part's labels
     if target.get("kind") == "each row":
         target["which"] = [None] * N
         for rows, part in parts:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from ..catalog import everything, find
+from ..data.dataset import Dataset
 from ..doors.foreign import as_explanation, foreign_explainer, is_foreign
-from ..doors.question import as_problem, as_target
+from ..doors.question import as_problem
 from ..engine.listener import Listener
 from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
@@ -113,11 +114,18 @@ def problem_of(
     """
     if removal is None and background is None:
         removal = removal_of(explanation)
-    asked = "predicted" if target is None else as_target(target)
+    asked = _asked_again(explanation, rows) if target is None else target
     return as_problem(
         model, rows, target=asked, removal=removal, background=background, players=explanation.players,
         seed=explanation.seed,
     )  # fmt: skip
+
+
+def _asked_again(explanation: Explanation, rows: Any) -> Any:
+    """The target to bind where the record's own columns do not tell it: the same loss, of data with labels."""
+    loss = explanation.target.get("loss", "function")
+    known = loss == "own" or (isinstance(rows, Dataset) and rows.labels is not None)
+    return f"loss:{loss}" if known and loss != "function" else "predicted"
 
 
 def removal_of(explanation: Explanation) -> Removal:

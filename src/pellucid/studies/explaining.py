@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..catalog import find
+from ..data.dataset import Dataset
 from ..doors.question import as_problem
 from ..engine.budget import Budget
 from ..engine.listener import Listener
@@ -44,8 +45,9 @@ def explain(
         integrated gradients where the model has gradients and no background of several rows is
         given, kernel Shapley otherwise; a method that the budget does not allow is passed over. The choice is
         in the record.
-    target: ``"predicted"``, an index, a name, ``("A", "B")`` for a contrast, ``"all"``, ``"top:3"``, one per row, or a
-        function of the outputs.
+    target: ``"predicted"``, an index, a name, ``("A", "B")`` for a contrast, ``"all"``, ``"top:3"``, one per row, a
+        function of the outputs, or the loss: ``"loss"`` (``"loss:squared_error"``, …) where ``rows`` is a Dataset with
+        labels, else ``pellucid.targets.Loss(labels)``. Methods about all rows take the loss where they can.
     background, removal: what "absent" means; ``background=rows`` is short for ``removal=Marginal(rows)``.
     players: the units explained, e.g. ``pellucid.players.Patches(8)``.
     budget: value-function evaluations per row, or a :class:`Budget`.
@@ -53,8 +55,10 @@ def explain(
 
     Raises the errors of :mod:`pellucid.records.errors`; each says what to do.
     """
-    question = {"target": target, "background": background, "removal": removal, "players": players, "seed": seed}
     chosen = None if isinstance(method, str) and method == "auto" else find("methods", method, settings)
+    if chosen is not None and chosen.of_loss and isinstance(target, str) and target == "predicted":
+        target = "loss" if isinstance(rows, Dataset) and rows.labels is not None else target
+    question = {"target": target, "background": background, "removal": removal, "players": players, "seed": seed}
     if chosen is None and settings:
         raise NotApplicable(
             f"{', '.join(settings)} given, and no method that has such a setting", fix='name it: method="…"'

@@ -13,7 +13,7 @@ import numpy as np
 from ..catalog import find, methods_for
 from ..data.dataset import Dataset
 from ..doors.load import load
-from ..doors.question import as_problem
+from ..doors.question import as_problem, as_target
 from ..doors.wrap import wrap
 from ..engine.budget import Budget
 from ..engine.engine import answers, answers_and_target
@@ -82,7 +82,8 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     if background is None and removal is None:
         removal, background = default_removal(data, seed)
     absent = {"background": background, "removal": removal, "players": choices.players}
-    problem = as_problem(model, explained.features, target=choices.target, fine=False, seed=seed, **absent)
+    target = as_target(choices.target, explained)
+    problem = as_problem(model, explained.features, target=target, fine=False, seed=seed, **absent)
     methods = labelled(chosen_methods(choices.methods, problem))
     truth = None if choices.truth is None else _truth(choices.truth, problem, explained, background)
     metrics = tuple(chosen_metrics(choices.metrics, agreement=len(methods) > 1, truth=truth is not None))
