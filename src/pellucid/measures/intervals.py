@@ -124,8 +124,7 @@ def difference_of_shares(
 def difference_of_means(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
     """How much larger the mean of one sample ``[n]`` is than that of another: ``(value, low, high)``.
 
-    NaN bounds for a sample of fewer than two. Source: Welch 1947 (unequal variances); the quantile of
-    Student's t by its expansion around the normal one (Abramowitz & Stegun 26.7.5).
+    NaN bounds for a sample of fewer than two. Source: Welch 1947 (unequal variances); see :func:`student`.
     """
     value = float(np.mean(first) - np.mean(second)) if len(first) and len(second) else math.nan
     if min(len(first), len(second)) < 2:
@@ -135,11 +134,16 @@ def difference_of_means(first: np.ndarray, second: np.ndarray, level: float = 0.
     if error == 0:
         return value, value, value
     freedom = error**2 / (one**2 / (len(first) - 1) + two**2 / (len(second) - 1))
-    half = _student(level, freedom) * math.sqrt(error)
+    half = student(level, freedom) * math.sqrt(error)
     return value, value - half, value + half
 
 
-def _student(level: float, freedom: float) -> float:
+def student(level: float, freedom: float) -> float:
+    """The quantile of Student's t that a symmetric interval of this level needs.
+
+    By its expansion around the normal one (Abramowitz & Stegun 26.7.5): right to 5 % for one degree of freedom, to
+    0.5 % for two or more.
+    """
     z = NormalDist().inv_cdf((1 + level) / 2)
     terms = (
         z,

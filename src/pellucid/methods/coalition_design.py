@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
+from math import comb, factorial
 
 import numpy as np
 
@@ -62,21 +62,42 @@ def drawn_pairs(rng: np.random.Generator, n: int, pairs: int, tilt: bool = False
     return Pairs(first, False)
 
 
+def everything(_: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """All coalitions ``Bool[2ⁿ, n]`` and the weights ``Float64[2ⁿ, n]`` with φ = v · weights."""
+    coalitions = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1
+    sizes = coalitions.sum(1)
+    inside = np.array([0.0] + [factorial(k - 1) * factorial(n - k) / factorial(n) for k in range(1, n + 1)])
+    outside = np.array([factorial(k) * factorial(n - k - 1) / factorial(n) for k in range(n)] + [0.0])
+    return coalitions, np.where(coalitions, inside[sizes, None], -outside[sizes, None])
+
+
 def _all_halves(n: int) -> np.ndarray:
     """One of each complementary pair: the coalitions without the last player, the empty one left out."""
     return (np.arange(1, 2 ** (n - 1))[:, None] >> np.arange(n)) & 1 == 1
 
 
+def prefixes(order: np.ndarray) -> np.ndarray:
+    """The coalitions on the way from nobody to everyone in an order, both ends left out, ``Bool[n − 1, n]``."""
+    arrival = np.empty(len(order), dtype=int)
+    arrival[order] = np.arange(len(order))
+    return arrival < np.arange(1, len(order))[:, None]
+
+
 def _chains(rng: np.random.Generator, n: int, pairs: int) -> np.ndarray:
-    """Prefixes of random orders; the first n − 1 are one whole chain, so every player is told apart."""
-    rows = []
+    """Prefixes of random orders, no pair twice; the first n − 1 are one whole chain, so every player is told apart."""
+    rows, seen = [], set()
     while len(rows) < pairs:
-        order = rng.permutation(n)
-        for k in range(1, n):
-            row = np.zeros(n, dtype=bool)
-            row[order[:k]] = True
-            rows.append(row)
+        for row in prefixes(rng.permutation(n)):
+            key = _key(row)
+            if key not in seen:
+                seen.add(key)
+                rows.append(row)
     return np.array(rows[:pairs])
+
+
+def _key(row: np.ndarray) -> bytes:
+    """The same for a coalition and its complement."""
+    return min(row.tobytes(), (~row).tobytes())
 
 
 def _by_size(rng: np.random.Generator, n: int, pairs: int, tilt: float) -> np.ndarray:
@@ -127,7 +148,7 @@ def _balanced(rng: np.random.Generator, n: int, k: int, count: int) -> list[np.n
             for start in range(0, n - k + 1, k):
                 row = np.zeros(n, dtype=bool)
                 row[order[start : start + k]] = True
-                key = min(row.tobytes(), (~row).tobytes()) if 2 * k == n else row.tobytes()
+                key = _key(row) if 2 * k == n else row.tobytes()
                 if key not in seen and len(drawn) < count:
                     seen.add(key)
                     drawn.append(row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import factorial
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..records.errors import NotApplicable
+from .coalition_design import everything
 from .method import Method
 
 MOST_PLAYERS = 20
@@ -42,7 +42,7 @@ class ExactShapley(Method):
                 fix=f"up to {MOST_PLAYERS} players; kernel_shapley estimates them for more",
             )
         session.allowance(2**n, least=2**n)
-        coalitions, weights = session.design(_everything, n)
+        coalitions, weights = session.design(everything, n)
         values = np.zeros((session.questions, n))
         for part, v in session.sweep(coalitions):
             values += v @ weights[part]
@@ -51,11 +51,6 @@ class ExactShapley(Method):
     def cost(self, players: int) -> float:
         return 2.0**players
 
-
-def _everything(_: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """All coalitions ``Bool[2ⁿ, n]`` and the weights ``Float64[2ⁿ, n]`` with φ = v · weights."""
-    coalitions = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1
-    sizes = coalitions.sum(1)
-    inside = np.array([0.0] + [factorial(k - 1) * factorial(n - k) / factorial(n) for k in range(1, n + 1)])
-    outside = np.array([factorial(k) * factorial(n - k - 1) / factorial(n) for k in range(n)] + [0.0])
-    return coalitions, np.where(coalitions, inside[sizes, None], -outside[sizes, None])
+    def least(self, players: int) -> int:
+        """The smallest budget in evaluations per explained number, both ends counted."""
+        return 2**players

@@ -40,7 +40,7 @@ class KernelShapley(Method):
         n, change = session.n, session.full - session.empty
         if n == 1:
             return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
-        least = min(max(self.samples or 0, 2 * n), 2**n)  # a number that was given is exact
+        least = min(max(self.samples or 0, self.least(n)), 2**n)  # a number that was given is exact
         budget = session.allowance(self.samples or 2 * n + 2048, least=least)
         pairs = min((self.samples or budget) - 2, 2**n - 2, budget - 2) // 2
         design = session.design(_design, n, pairs)
@@ -63,6 +63,10 @@ class KernelShapley(Method):
 
     def cost(self, players: int) -> float:
         return float(self.samples or 2 * players + 2048)
+
+    def least(self, players: int) -> int:
+        """The smallest budget in evaluations per explained number, both ends counted."""
+        return min(2 * players, 2**players)
 
 
 @dataclass(frozen=True, eq=False)
