@@ -10,6 +10,9 @@ import pytest
 
 import pellucid
 from pellucid.measures.indices import INDICES, mobius, of_game
+from pellucid.methods.game_process import EVEN, ODD, Half, Readout, hyper_of
+from pellucid.methods.odd_process import Hyper
+from pellucid.records.errors import BudgetError, NotApplicable
 from pellucid.records.interactions import parts_of
 from pellucid.removals import Constant
 
@@ -202,3 +205,110 @@ def test_a_model_with_a_background_and_two_targets():
         assert e.of(0, 1, row=row) == pytest.approx(moved[0] * moved[1] + np.cov(background.T, ddof=0)[0, 1])
         assert e.of(0, 2, row=row, output=1) == pytest.approx(moved[0] * moved[2] + np.cov(background.T, ddof=0)[0, 2])
         assert e.of(0, 1, row=row, output=1) == pytest.approx(0.0, abs=1e-12)
+
+
+# Estimated ---------------------------------------------------------------------------------
+
+WEIGHTS = np.random.default_rng(8).normal(size=(10, 6)) / 2
+
+
+def smooth(rows):
+    rows = np.asarray(rows, dtype=np.float64)
+    return np.tanh(rows @ WEIGHTS).sum(1) + rows[:, 0] * rows[:, 1] - rows[:, 2] * rows[:, 3] * rows[:, 4]
+
+
+def told(index, function=smooth, n=10, **settings):
+    return pellucid.explain(
+        function, np.ones((1, n)), "shapley_interactions", index=index, removal=Constant(0.0), **settings
+    )
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("index", INDICES)
+def test_what_is_read_off_the_process_is_the_index_of_its_covariance(index, order):
+    """The closed form against the transform of the covariance over all coalitions, taken once and twice."""
+    n, parts = 5, parts_of(5, order)
+    rng = np.random.default_rng(order)
+    cube = 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1) - 1
+    signs, hyper = cube[rng.permutation(2**n)[:7]], Hyper(rng.uniform(0.1, 0.6, n), 2.0, 1e-3)
+    for parity, rise in ((ODD, np.sinh), (EVEN, np.cosh)):
+
+        def covariance(a, b, rise=rise, parity=parity):
+            line = 10 / n * a @ b.T if parity == ODD else 10.0
+            return line + 2.0 * rise((a * hyper.relevance) @ b.T) / rise(hyper.tau)
+
+        crossed, own = Half(parity, signs, np.zeros(7), hyper)._covariances(Readout.of(index, parts, n))
+        np.testing.assert_allclose(crossed, of_game(covariance(signs, cube), index, parts), atol=1e-9)
+        twice = of_game(of_game(covariance(cube, cube), index, parts).T, index, parts)
+        np.testing.assert_allclose(own, np.diag(twice), atol=1e-9)
+
+
+@pytest.mark.parametrize("parity", [ODD, EVEN])
+def test_the_gradient_of_the_likelihood(parity):
+    rng = np.random.default_rng(0)
+    signs = np.vstack([np.ones(4), 2.0 * rng.integers(0, 2, (9, 4)) - 1])
+    data, x = rng.normal(size=10), np.array([0.3, 0.1, -0.2, 0.3, 0.0, 0.5, -3.0])
+
+    def objective(at):
+        return Half(parity, signs, data, hyper_of(at)).objective(at)
+
+    steps = [(objective(x + 1e-5 * e)[0] - objective(x - 1e-5 * e)[0]) / 2e-5 for e in np.eye(7)]
+    np.testing.assert_allclose(objective(x)[1], steps, atol=1e-6)
+
+
+@pytest.mark.parametrize("index", INDICES)
+def test_estimates_are_near_the_exact_answer_and_add_up(index):
+    exact, estimate = told(index), told(index, samples=300)
+    error = np.square(estimate.values - exact.values).sum() / np.square(exact.values).sum()
+    assert error < 0.02 and not estimate.notes["exact"] and estimate.notes["pairs"] == 149
+    assert (np.isnan(estimate.gap[0]) and index in ("SII", "BII")) or estimate.gap[0] < 1e-8
+    assert (estimate.stderr > 0).all()
+
+
+@pytest.mark.parametrize(("index", "order"), [("k-SII", 2), ("SII", 3), ("STII", 2), ("FSII", 2), ("BII", 2)])
+def test_standard_errors_of_interactions_cover_the_truth(index, order):
+    """Nominal 90 %."""
+    truth = told(index, order=order).values
+    runs = [told(index, order=order, samples=120, seed=seed) for seed in range(30)]
+    hits = [np.abs(e.values - truth) <= 1.645 * e.stderr for e in runs]
+    assert 0.78 <= np.mean(hits) <= 0.98
+
+
+def test_a_product_of_two_among_thirty():
+    def product(rows):
+        rows = np.asarray(rows)
+        return rows[:, 3] * rows[:, 17] + rows[:, 5]
+
+    e = told("k-SII", product, 30, budget=400)
+    assert e.top(2)[0][0] in (("x5",), ("x3", "x17")) and e.of(3, 17) == pytest.approx(1.0, abs=0.05)
+    assert np.abs(np.delete(np.abs(e.values[0]), [np.argmax(e.values[0] == e.of(5))])).max() < 1.05
+    assert abs(e.of(3)) < 0.05 and abs(e.of(0, 1)) < 0.02
+
+
+def test_a_row_alone_is_as_in_a_batch_and_seeds_are_seeds():
+    rows = np.random.default_rng(9).normal(size=(3, 10))
+    given = {"method": "shapley_interactions", "samples": 90, "removal": Constant(0.0)}
+    every = pellucid.explain(smooth, rows, **given)
+    for row in range(3):
+        alone = pellucid.explain(smooth, rows[row : row + 1], **given)
+        np.testing.assert_allclose(alone.values[0], every.values[row], atol=1e-6)
+    assert pellucid.explain(smooth, rows, **given).values.tobytes() == every.values.tobytes()
+    assert not np.array_equal(pellucid.explain(smooth, rows, seed=1, **given).values, every.values)
+
+
+def test_too_small_a_budget_and_too_many_parts_are_refused():
+    with pytest.raises(BudgetError, match="at least 122 evaluations"):
+        told("k-SII", lambda rows: np.asarray(rows).sum(1), 30, budget=121)
+    with pytest.raises(NotApplicable, match="at least 122 evaluations, samples=60"):
+        told("k-SII", lambda rows: np.asarray(rows).sum(1), 30, samples=60)
+    with pytest.raises(NotApplicable, match="166,750 parts"):
+        told("k-SII", lambda rows: np.asarray(rows).sum(1), 100, order=3)
+
+
+def test_a_model_that_never_changes_and_one_that_adds_up():
+    flat = told("k-SII", lambda rows: np.full(len(rows), 0.25), 20)
+    assert not flat.values.any() and not flat.stderr.any()
+    weights = np.arange(1.0, 21.0)
+    line = told("k-SII", lambda rows: np.asarray(rows) @ weights, 20, budget=200)
+    np.testing.assert_allclose(line.order(1), weights, atol=1e-3)
+    assert np.nanmax(np.abs(line.order(2))) < 1e-3

@@ -3,17 +3,15 @@
 What came from data stands in a chart's values only, never in field names or expressions.
 """
 
-from .adding_up import force, waterfall
 from .contributions import beside_truth, contributions, importance, mean_importance
 from .curves import curves, curves_named, precision_recall, reliability, roc, scatter
 from .images import heat_map, image_overlay, importance_map, is_image
 from .matrices import advantage, agreement, agreement_matrix, confusion, confusion_counts, scores_matrix
 from .profiles import correlations, distribution, distributions, missing, ranked_columns
-from .swarms import beeswarm, summary
 
 __all__ = [
-    "advantage", "agreement", "agreement_matrix", "beeswarm", "beside_truth", "confusion", "confusion_counts",
-    "contributions", "correlations", "curves", "curves_named", "distribution", "distributions", "force", "heat_map",
-    "image_overlay", "importance", "importance_map", "is_image", "mean_importance", "missing", "precision_recall",
-    "ranked_columns", "reliability", "roc", "scatter", "scores_matrix", "summary", "waterfall",
+    "advantage", "agreement", "agreement_matrix", "beside_truth", "confusion", "confusion_counts", "contributions",
+    "correlations", "curves", "curves_named", "distribution", "distributions", "heat_map", "image_overlay",
+    "importance", "importance_map", "is_image", "mean_importance", "missing", "precision_recall", "ranked_columns",
+    "reliability", "roc", "scatter", "scores_matrix",
 ]  # fmt: skip
