@@ -15,7 +15,7 @@ from ..problem.conditional import Conditional
 from ..problem.loss import KINDS, Loss
 from ..problem.model import Model
 from ..problem.problem import Problem
-from ..problem.removal import Constant, Marginal, Removal, Replace, matching
+from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
 from ..problem.units import Elements, Units, Words
 from ..records.errors import InputError, RemovalError, TargetError
@@ -38,15 +38,16 @@ def as_problem(
     players: Any = None,
     fine: bool = True,
     seed: int = 0,
+    most: int = MOST_ROWS,
 ) -> Problem:
     """Everything the user gave, validated together.
 
     ``fine`` says whether every element may be a player of its own by default (gradient methods), or images
-    are divided into patches (methods that ask coalition by coalition).
+    are divided into patches (methods that ask coalition by coalition). ``background`` is reduced to ``most`` rows.
     """
     model = wrap(model)
     read = as_inputs(model, rows)
-    chosen, cautions = _removal(model, read, background, removal, seed)
+    chosen, cautions = _removal(model, read, background, removal, seed, most)
     units = _units(players, read, fine)
     made = units if isinstance(units, Players) else units.make(read.inputs, _grouping(model, read))
     asked = as_target(target, rows)
@@ -126,7 +127,9 @@ def _units(given: Any, read: Read, fine: bool) -> Units | Players:
     return Elements()
 
 
-def _removal(model: Model, read: Read, background: Any, removal: Any, seed: int) -> tuple[Removal, list[Caution]]:
+def _removal(
+    model: Model, read: Read, background: Any, removal: Any, seed: int, most: int
+) -> tuple[Removal, list[Caution]]:
     if background is not None and removal is not None:
         raise RemovalError(
             "background= and removal= both say what is absent",
@@ -142,11 +145,11 @@ def _removal(model: Model, read: Read, background: Any, removal: Any, seed: int)
         return Constant(0.0), [Caution.of("zero_baseline", "note")]
 
     def flatten(rows: Any) -> Tensor:
-        inputs = as_inputs(model, _as_batch(rows, read)).inputs
+        inputs = as_inputs(model, _as_batch(rows, read), shown=False).inputs
         return inputs.flat
 
     if removal is None:
-        removal = Marginal(background)
+        removal = Marginal(background, most=most)
     prepared = removal.prepared(flatten, seed)
     if isinstance(prepared, Marginal) and len(prepared.rows) == 1:
         prepared = Constant(prepared.rows)

@@ -27,13 +27,14 @@ class Read:
     cautions: tuple[Caution, ...] = ()
 
 
-def as_inputs(model: Model, rows: Any) -> Read:
+def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     """Rows for ``model``: through its encoding where it has one, else they must already be what it takes.
 
+    Rows that are not ``shown`` to anyone, such as a background, come without their raw cells where these cost time.
     Raises :class:`EncodingError` for raw rows without an encoding, :class:`InputError` for anything unusable.
     """
     if model.encoding is not None and _is_raw(rows, model.encoding):
-        return _encoded(model, rows)
+        return _encoded(model, rows, shown)
     rows = _features(rows)
     if _is_words(rows):
         words = tuple(tuple(row) for row in rows)
@@ -120,7 +121,7 @@ def _is_raw_table(rows: np.ndarray, encoding: Any) -> bool:
     return fits and (rows.dtype.kind not in "iufb" or rows.shape[1] != width)
 
 
-def _encoded(model: Model, rows: Any) -> Read:
+def _encoded(model: Model, rows: Any, shown: bool) -> Read:
     if isinstance(rows, Mapping):
         rows = [rows]
     if isinstance(rows, np.ndarray) and _is_raw_table(rows, model.encoding):
@@ -135,6 +136,8 @@ def _encoded(model: Model, rows: Any) -> Read:
     if callable(getattr(model.encoding, "takes_arrays", None)):
         raw = np.array(getattr(rows, "content", rows))
         return Read(Inputs(placed, raw=raw), "image" if array.ndim == 4 else "tensor")
+    if not shown:
+        return Read(Inputs(placed), "table")
     rows = _features(rows)
     records = rows if isinstance(rows, list) else rows.to_dict("records")
     names = tuple(getattr(model.encoding, "groups", {}))

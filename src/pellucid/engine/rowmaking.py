@@ -251,6 +251,43 @@ class RowMaker:
         rows = self._removal.fill(self.x[items], present, drawn, s, self.players)
         return rows.reshape(-1, rows.shape[-1])
 
+    @cached_property
+    def _stacked(self) -> Tensor:
+        """All reference rows, then the rows themselves: ``[R·S + N, D]``."""
+        return torch.cat([self.references.flatten(0, 1), self.x])
+
+    def _mixed(self, sources: np.ndarray, items: Tensor) -> Any:
+        """Rows whose player i is taken from reference row ``sources[b, i]``, from the row itself where that is −1."""
+        if self.opaque:
+            removal = self._problem.removal
+            assert isinstance(removal, OpaqueRemoval)
+            return [self._without(removal, int(item), gone) for item, gone in zip(items, sources >= 0, strict=True)]
+        if self._removal.conditional:
+            raise NotApplicable(
+                "players cannot be drawn one by one where what is absent depends on what is present",
+                fix="give background=rows, or removal=Marginal(rows)",
+            )
+        item, labels = items.numpy()[:, None], self.players.labels
+        shift = self.draws * item if len(self.references) > 1 else 0
+        own = len(self._stacked) - len(self) + item
+        places = np.where(sources < 0, own, sources + shift)
+        if not self.players.every_element:
+            places = np.concatenate([places, own], axis=1)  # nobody's elements, labelled −1, are the row's own
+            shared = self.players.is_shared
+            places = np.take(places, labels[0], axis=1) if shared else np.take_along_axis(places, labels[item[:, 0]], 1)
+        width = self._stacked.shape[1]
+        places *= width
+        places += np.arange(width)
+        flat = torch.from_numpy(places.reshape(-1)).to(self.x.device)
+        return self._stacked.reshape(-1).index_select(0, flat).reshape(len(sources), width)
+
+    def _margins(self, sources: np.ndarray, questions: Tensor) -> np.ndarray:
+        """The margins of one batch of mixed rows, each about its own question, ``Float64[b]``."""
+        items = self.item(questions)
+        rows = self._mixed(sources, items)
+        found = self._caller.opaque(rows) if self.opaque else self._caller.outputs(rows, items)
+        return self._target.margins(found, items, questions % self._target.count).double().cpu().numpy()
+
     def _without(self, removal: OpaqueRemoval, item: int, gone: np.ndarray) -> Any:
         row = self.inputs.opaque[item]  # pyright: ignore[reportOptionalSubscript]
         labels = self.players.labels[0 if self.players.is_shared else item][: len(row)]

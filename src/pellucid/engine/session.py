@@ -241,6 +241,27 @@ class Session(RowMaker):
         self.evaluations += len(points) / len(self)
         return self._every_output(self._points(points), torch.as_tensor(np.asarray(items), dtype=torch.long))
 
+    def margins(self, sources: np.ndarray, questions: Any) -> np.ndarray:
+        """How clearly the target is decided for rows put together player by player, ``Float64[b]``.
+
+        Player i of row b is taken from reference row ``sources[b, i]`` (of the question's own, where rows have their
+        own), from the explained row where that is −1; in opaque rows anything else means absent. A class leads the
+        largest other output by so much; what is one number (see ``bound.of_classes``) is that number itself.
+        """
+        chosen = np.asarray(questions)
+        index, out = torch.from_numpy(chosen).long(), np.zeros(len(sources))
+        self.evaluations += len(sources) / self.questions
+
+        def work(part: slice) -> None:
+            with torch.no_grad():
+                found = self._margins(sources[part], index[part])
+            self._refuse_nan(found[:, None], chosen[part], None)
+            out[part] = found
+
+        if len(sources):
+            self._each_block((len(sources),), work)
+        return out
+
     def _points(self, points: Tensor | np.ndarray | list[Any]) -> Any:
         return list(points) if self.opaque else torch.as_tensor(points).to(self.x)
 
@@ -329,6 +350,15 @@ class Session(RowMaker):
         other._target, other._tables = self._target.of_means(), {}
         return other
 
+    def decoded(self, points: Tensor) -> Any:
+        """Points ``[b, D]`` as raw rows (a DataFrame), None where the model's encoding is not between these players."""
+        encoding, players = self._problem.model.encoding, self.players
+        if self.opaque or players.kind != "column" or not hasattr(encoding, "decode"):
+            return None
+        if not set(players.of(0)) <= set(getattr(encoding, "groups", ())):
+            return None
+        return encoding.decode(points.double().cpu().numpy())
+
     def reseeded(self, seed: int, key: str | None = None) -> Session:
         """The same questions, the method's noise drawn anew; what stands for the absent is the problem's and stays."""
         other = copy(self)
@@ -337,6 +367,6 @@ class Session(RowMaker):
 
     def _forget(self) -> None:
         """Drop what was worked out for other rows."""
-        for name in ("full", "empty", "references", "background", "start", "start_values", "slopes"):
+        for name in ("full", "empty", "references", "background", "_stacked", "start", "start_values", "slopes"):
             self.__dict__.pop(name, None)
         self._nobody = self._slopes = None

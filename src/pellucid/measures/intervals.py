@@ -156,18 +156,28 @@ def student(level: float, freedom: float) -> float:
 
 
 def _share_with_upper_tail(successes: int, n: int, tail: float) -> float:
-    """The p for which P(X ≥ successes) = tail, X binomial(n, p)."""
+    """The p for which P(X ≥ successes) = tail, X binomial(n, p).
+
+    By Newton's steps, halving where one leads out of what is left: dP/dp = k/p · P(X = k) at k = successes. For a tail
+    below one half p is below k/n, and of the terms beyond k only those within a dozen standard deviations count.
+    """
+    share = successes / n
+    last = min(n, successes + 30 + math.ceil(12 * math.sqrt(n * share * (1 - share))))
+    k = np.arange(successes, last + 1)
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-    k = np.arange(successes, n + 1)
     choose = logs[n] - logs[k] - logs[n - k]
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        p = (low + high) / 2
-        if np.exp(choose + k * math.log(p) + (n - k) * math.log1p(-p)).sum() < tail:
-            low = p
-        else:
-            high = p
-    return (low + high) / 2
+    low, high = 0.0, 1.0 if successes == n else share
+    p = wilson(successes, n, 1 - 2 * tail)[0]
+    for _ in range(100):
+        p = p if low < p < high else (low + high) / 2
+        terms = np.exp(choose + k * math.log(p) + (n - k) * math.log1p(-p))
+        found, slope = float(terms.sum()), float(terms[0]) * successes / p
+        low, high = (p, high) if found < tail else (low, p)
+        step = (found - tail) / slope if slope > 0 else math.inf
+        if abs(step) <= 1e-15 * p or low == high:
+            break
+        p -= step
+    return p
 
 
 def _rows_of(arrays: tuple[np.ndarray, ...]) -> int:

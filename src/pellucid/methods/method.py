@@ -12,6 +12,7 @@ from ..engine.estimate import Estimate
 from ..engine.listener import Listener
 from ..engine.session import Session
 from ..problem.problem import Problem
+from ..problem.removal import MOST_ROWS
 from ..records.answer import Answer
 from ..records.explanation import Explanation
 from ..records.settings import Settings
@@ -39,6 +40,8 @@ class Method(Settings, ABC):
     own_removal: what "absent" means where the method decides it and the problem's removal is left alone; "" otherwise.
     of_loss: True where its question is the loss: that is its target where the data carry labels and none is named.
     sampled: True where another seed gives another answer.
+    background_rows: a background of more rows is reduced to so many; a method that draws single rows from it, instead
+        of asking all of them for each evaluation, can take more.
     signed: False where values are magnitudes without direction.
     default: whether an audit or comparison takes it where no methods are named.
     role: ``"method"``, or ``"control"`` for attributions that know nothing of the model.
@@ -55,6 +58,7 @@ class Method(Settings, ABC):
     own_removal: ClassVar[str] = ""
     of_loss: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
+    background_rows: ClassVar[int] = MOST_ROWS
     signed: ClassVar[bool] = True
     default: ClassVar[bool] = True
     role: ClassVar[str] = "method"

@@ -22,6 +22,8 @@ from .inputs import Inputs
 
 MOST_ROWS = 100
 """A background larger than this is reduced to a seeded draw of as many rows."""
+MANY_ROWS = 2000
+"""The same for methods that draw single rows from it instead of asking all of them for each evaluation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +110,16 @@ class Constant(TensorRemoval):
 class Marginal(TensorRemoval):
     """Absent elements are drawn from background rows, independently of the present ones (interventional).
 
-    More than :data:`MOST_ROWS` rows are reduced to a seeded draw; ``given`` says how many there were.
+    More than ``most`` rows are reduced to a seeded draw; ``given`` says how many there were.
     """
 
     rows: Any = None
     given: int = 0
+    most: int = MOST_ROWS
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
         rows = finite(flatten(self.rows))
-        return replace(self, rows=fewer(rows, MOST_ROWS, seed), given=len(rows))
+        return replace(self, rows=fewer(rows, self.most, seed), given=len(rows))
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         return matching(self.rows, inputs.flat)[None]

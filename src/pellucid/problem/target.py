@@ -42,7 +42,8 @@ class BoundTarget:
 
     ``columns`` and ``against`` are ``Int[N, T]``; ``against`` is None unless contrasts are asked for.
     ``averaged`` is K where the outputs are averaged over reference rows before the rule makes its number of them;
-    0 where the number is made of each and averaged then.
+    0 where the number is made of each and averaged then. ``among`` is the number of outputs that the asked ones are
+    chosen from.
     """
 
     columns: Tensor
@@ -51,6 +52,12 @@ class BoundTarget:
     against: Tensor | None = None
     rule: Rule | None = None
     averaged: int = 0
+    among: int = 1
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether it asks for one of several outputs, so that there is a decision: which of them is the largest."""
+        return self.rule is None and self.against is None and self.among > 1
 
     @property
     def count(self) -> int:
@@ -86,6 +93,15 @@ class BoundTarget:
         if self.against is None:
             return picked
         return picked - outputs.gather(1, self.against.to(outputs.device)[rows])
+
+    def margins(self, outputs: Tensor, rows: Tensor, which: Tensor) -> Tensor:
+        """How far target ``which[b]`` of ``rows[b]`` lies above the largest other output, ``[b]``; below 0 where one is
+        larger. What is one number (the only output, a contrast, a function) is that number itself."""
+        which = which.to(outputs.device)
+        if not self.of_classes:
+            return self.select(outputs, rows).gather(1, which[:, None])[:, 0]
+        asked = self.columns.to(outputs.device)[rows, which][:, None]
+        return outputs.gather(1, asked)[:, 0] - outputs.scatter(1, asked, -torch.inf).amax(1)
 
 
 class Target(ABC):
@@ -134,7 +150,7 @@ def output_names(count: int, labels: Names | None) -> Names:
 
 def _columns(columns: Tensor, labels: Names, asked: dict[str, Any]) -> BoundTarget:
     names = tuple(tuple(labels[c] for c in row) for row in columns.tolist())
-    return BoundTarget(columns, names, asked)
+    return BoundTarget(columns, names, asked, among=len(labels))
 
 
 @dataclass(frozen=True)

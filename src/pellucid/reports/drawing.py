@@ -6,6 +6,7 @@ from typing import Any
 
 from pellucid.records.drawing import register
 from pellucid.records.explanation import Explanation
+from pellucid.records.rules import Rules
 from pellucid.records.study import Study
 
 
@@ -30,6 +31,29 @@ def html_explanation(explanation: Explanation) -> str:
     from . import html
 
     return html.snippet(explanation)
+
+
+@register("plot", Rules)
+def plot_rules(rules: Rules, row: int = 0, **options: Any) -> Any:
+    """A row's figure: the kept parts of a picture, a list of conditions for everything else."""
+    from . import figures
+
+    draw = figures.rule_overlay if figures.is_image(rules) else figures.rule_list
+    return draw(rules, row, **options).properties(background="white")
+
+
+@register("text", Rules)
+def text_rules(rules: Rules, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import narrative
+
+    return "\n\n".join(narrative.rule_paragraphs(rules, row, language, audience))
+
+
+@register("html", Rules)
+def html_rules(rules: Rules) -> str:
+    from . import html
+
+    return html.rules_snippet(rules)
 
 
 @register("html", Study)

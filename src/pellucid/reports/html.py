@@ -17,6 +17,7 @@ from pellucid import __version__
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
+from pellucid.records.rules import Rules
 from pellucid.records.study import Study
 
 from . import export, narrative
@@ -144,6 +145,17 @@ def snippet(explanation: Explanation, *, language: str = "en") -> str:
         shown["told"] = narrative.paragraphs(explanation, 0, language)
     shown["warnings"] = [warning(caution, Words(language)) for caution in explanation.warnings]
     return _environment().get_template("snippet.html.j2").render(t=Words(language), told=shown.pop("told", []), **shown)
+
+
+def rules_snippet(rules: Rules, *, language: str = "en") -> str:
+    """A fragment for notebooks: the first row's figure and sentences. Without scripts."""
+    words, told, still = Words(language), [], ""
+    if len(rules):
+        still, told = export.data_uri(rules.plot(0, language=language)), narrative.rule_paragraphs(rules, 0, language)
+    head = f"{len(rules)} × {words.method(rules.method)}"
+    warnings = [warning(caution, words) for caution in rules.warnings]
+    template = _environment().get_template("snippet.html.j2")
+    return template.render(t=words, head=head, told=told, still=still, warnings=warnings)
 
 
 def card(study: Study, *, language: str = "en") -> str:

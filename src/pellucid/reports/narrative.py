@@ -15,6 +15,7 @@ import numpy as np
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
+from pellucid.records.rules import Rules
 from pellucid.records.schema import Schema
 
 from .figures.images import is_image, share_map
@@ -212,3 +213,15 @@ def _cautions(explanation: Explanation, words: Words) -> list[str]:
         return []
     told = [words.told("caution", caution=words.of(caution)) for caution in grave[:CAUTIONS]]
     return told + ([words.told("more_cautions", count=len(grave) - CAUTIONS)] if len(grave) > CAUTIONS else [])
+
+
+def rule_paragraphs(rules: Rules, row: int, language: str = "en", audience: str = "expert") -> list[str]:
+    """A row's rules in sentences: each target's rule, whether it is as sure as asked, what it cost."""
+    words, told = Words(language), []
+    for output in range(len(rules.outputs[row])):
+        told.append(rules.sentence(row, output, language))
+        if not rules.met[row, output]:
+            told.append(words.told("rule_missed", threshold=rules.threshold))
+        if audience == "expert":
+            told.append(words.told("rule_cost", samples=f"{int(rules.samples[row, output]):,}", seed=rules.seed))
+    return told + [words.told("caution", caution=words.of(c)) for c in rules.warnings if c.severity == "red"]

@@ -12,7 +12,7 @@ from ..engine.listener import Listener
 from ..methods.method import Method
 from ..problem.model import Differentiable
 from ..problem.problem import Problem
-from ..problem.removal import Marginal
+from ..problem.removal import MOST_ROWS, Marginal
 from ..records.errors import NotApplicable
 
 FEW_PLAYERS = 12
@@ -63,7 +63,9 @@ def explain(
         raise NotApplicable(
             f"{', '.join(settings)} given, and no method that has such a setting", fix='name it: method="…"'
         )
-    problem = as_problem(model, rows, fine=chosen is None or Differentiable in chosen.needs, **question)
+    fine = chosen is None or Differentiable in chosen.needs
+    most = MOST_ROWS if chosen is None else chosen.background_rows
+    problem = as_problem(model, rows, fine=fine, most=most, **question)
     if chosen is None:
         chosen = automatic(problem, Budget.of(budget))
         if Differentiable not in chosen.needs:

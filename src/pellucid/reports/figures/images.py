@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.records.answer import Answer
 from pellucid.records.errors import InputError, NotApplicable
 from pellucid.records.explanation import Explanation
 
@@ -21,12 +22,13 @@ from .theme import DIVERGING, table, themed
 if TYPE_CHECKING:
     import altair as alt
 
+FADED = 190  # the grey of what a rule leaves out
 SIDE, FINEST = 190, 224  # a panel in the figure; the most pixels kept of an image's side
 
 
-def is_image(explanation: Explanation) -> bool:
-    """Whether the players of this explanation lie on a picture: pixels, patches, regions, or each element of one."""
-    players = explanation.players
+def is_image(answer: Answer) -> bool:
+    """Whether the players of this answer lie on a picture: pixels, patches, regions, or each element of one."""
+    players = answer.players
     if players.kind == "element":
         return players.every_element and len(players.layout) == 3
     return players.kind in ("pixel", "patch", "region") and len(players.layout) in (2, 3)
@@ -69,8 +71,8 @@ def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, la
     words = Words(language)
     heat = heat_map(explanation, row, output)
     panels: list[Any] = [_heat_panel(heat, words("panel_heat"))]
-    if isinstance(explanation.rows, np.ndarray) and explanation.rows.ndim in (3, 4):
-        panels.insert(0, _panel(_picture(explanation.rows[row])).properties(title=words("panel_image")))
+    if is_picture(explanation.rows):
+        panels.insert(0, picture_panel(explanation.rows[row]).properties(title=words("panel_image")))
     name = fitted(explanation.outputs[row][output], 30)
     return themed(alt.hconcat(*panels, spacing=14), words("alt_image", output=name), "shrink")
 
@@ -86,6 +88,20 @@ def importance_map(explanation: Explanation, *, output: int = 0, language: str =
     return themed(
         alt.hconcat(_heat_panel(mean, words("panel_mean"), one_sided=True)), words("alt_image_mean"), "shrink"
     )
+
+
+def is_picture(rows: Any) -> bool:
+    """Whether a record's rows are images that can be shown."""
+    return isinstance(rows, np.ndarray) and rows.ndim in (3, 4)
+
+
+def picture_panel(image: np.ndarray, kept: np.ndarray | None = None) -> alt.Chart:
+    """An image at a fixed size; ``kept`` (1 or 0, in the image's own layout) fades everything else to grey."""
+    pixels = _picture(image)
+    if kept is not None:
+        shown = np.any(_channels_first(kept) > 0, axis=0)
+        pixels = np.where(np.expand_dims(shown, -1), pixels, (FADED + 0.15 * pixels).astype(np.uint8))
+    return _panel(pixels)
 
 
 def _heat_panel(heat: np.ndarray, title: str, one_sided: bool = False) -> Any:

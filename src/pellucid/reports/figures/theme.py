@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import altair as alt
 
-Figure = TypeVar("Figure", "alt.Chart", "alt.LayerChart", "alt.HConcatChart", "alt.ConcatChart")
+Figure = TypeVar("Figure", "alt.Chart", "alt.LayerChart", "alt.HConcatChart", "alt.VConcatChart", "alt.ConcatChart")
 
 UP, DOWN = "#d1670b", "#2b6cb0"  # raises the output, lowers it: apart in hue and in lightness
 GOOD, POOR = "#1f7a8c", "#c2570c"

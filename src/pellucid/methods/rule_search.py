@@ -1,0 +1,277 @@
+"""The search for a rule: a beam search whose candidates share their draws (KL-LUCB), many rows in step.
+
+A question's draws are made once; what a rule makes of draw k is asked once. A rule's asked draws are the *pool* of all
+its extensions: those which satisfy the added condition by themselves are trials of the extension, so one asked row
+tells of many candidates. Only the few that come out best are tried on draws in which their condition is enforced;
+there, too, the draws that satisfy it by themselves are known already. All that a step needs is one batch for the model,
+whatever rows it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..measures.best_arms import exploration_rate, kl_bounds
+from .surroundings import Surroundings
+
+CHUNK, CLEARLY, PRIOR, GROWTH = 256, 0.01, 4.0, 4
+UNASKED = FREE = -1
+Ask = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Whether the decision stays, ``Bool[b]``, for mixed rows ``Int[b, n]`` about questions ``Int[b]``."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is searched for: how sure (``threshold``), how surely (``delta``, ``tolerance``, ``slack``), how hard."""
+
+    threshold: float
+    delta: float
+    tolerance: float
+    slack: float
+    beam: int
+    batch: int
+    pool: int
+    longest: int
+    limit: int
+
+
+@dataclass
+class _Beam:
+    """B rules of one length for each of G questions, and what their draws said.
+
+    ``rules`` ``Int[G, B, n]``; ``real`` ``Bool[G, B]`` (the rest is padding); ``coverage`` ``Float64[G, B]``; ``known``
+    ``Int8[G, K, B]`` the answer of draw k; ``asked`` ``Int[G, B]``, up to which draw all are known, and ``hits``, in
+    how many of these the decision stays.
+    """
+
+    rules: np.ndarray
+    real: np.ndarray
+    coverage: np.ndarray
+    known: np.ndarray
+    asked: np.ndarray = field(init=False)
+    hits: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asked, self.hits = np.zeros(self.real.shape, dtype=np.int64), np.zeros(self.real.shape, dtype=np.int64)
+
+    def lengthen(self, to: int) -> None:
+        """Room for as many draws."""
+        if to > self.known.shape[1]:
+            more = ((0, 0), (0, to - self.known.shape[1]), (0, 0))
+            self.known = np.pad(self.known, more, constant_values=UNASKED)
+
+
+@dataclass
+class _Candidates:
+    """C extensions of each question's beam: ``parent`` and the condition ``added`` ``Int[G, C]``, what they
+    ``cover``."""
+
+    parent: np.ndarray
+    added: np.ndarray
+    cover: np.ndarray
+    real: np.ndarray
+
+
+class Search:
+    """Rules for a block of questions, found in step.
+
+    Afterwards ``best`` ``Int[G, n]`` are the rules, and ``spent`` ``Int[G]`` says how many rows were asked for each.
+    """
+
+    def __init__(self, wish: Wish, around: Surroundings, ask: Ask, questions: np.ndarray):
+        self.wish, self.around, self.ask, self.questions = wish, around, ask, questions
+        self.noise = [around.session.noise(int(question)) for question in questions]
+        G, n = len(questions), around.n
+        self.drawn, self.chance = np.zeros((G, 0), dtype=np.int64), np.zeros((G, 0, n), dtype=np.float32)
+        self.spent = np.zeros(G, dtype=np.int64)
+        self.best, self.covers = np.full((G, n), FREE), np.full(G, -1.0)
+        self.fallback, self.sure = np.full((G, n), FREE), np.full(G, -1.0)
+        self.possible = [around.possible(g) for g in range(G)]
+
+    def run(self) -> None:
+        """Rules of growing length, until no longer one can cover more than the best found."""
+        G, n = self.best.shape
+        ones = np.ones((G, 1))
+        beam = _Beam(np.full((G, 1, n), FREE), ones > 0, ones, np.full((G, 0, 1), UNASKED, dtype=np.int8))
+        self._settle(beam, None)
+        for _ in range(self.wish.longest):
+            candidates = self._extensions(beam)
+            if not candidates.real.any():
+                break
+            beam = self._best_of(beam, candidates)
+        missed = self.covers < 0
+        self.best[missed] = self.fallback[missed]
+
+    # Candidates ----------------------------------------------------------------------------
+
+    def _extensions(self, beam: _Beam) -> _Candidates:
+        """The beam's rules with a condition more that could still cover more than the best found."""
+        lists = [self._own_extensions(g, beam.rules[g], beam.real[g]) for g in range(len(self.best))]
+        shape = (len(lists), max(len(found[0]) for found in lists))
+        made = _Candidates(np.zeros(shape, int), np.zeros(shape, int), np.zeros(shape), np.zeros(shape, dtype=bool))
+        for g, (parent, added, cover) in enumerate(lists):
+            part = (g, slice(len(parent)))
+            made.parent[part], made.added[part], made.cover[part], made.real[part] = parent, added, cover, True
+        return made
+
+    def _own_extensions(self, g: int, parents: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Parent, condition and coverage of each extension of one question, every rule once."""
+        around = self.around
+        held = parents[:, around.owner]  # what holds each condition's player so far, [B, L]
+        enters = np.where(held == FREE, around.first, around.within[held, np.arange(len(around.owner))])
+        parent, added = np.nonzero(enters & self.possible[g] & real[:, None])
+        rules = parents[parent]
+        rules[np.arange(len(parent)), around.owner[added]] = added
+        cover = around.covered(g, rules)[0]
+        once = np.array(list({rule.tobytes(): place for place, rule in enumerate(rules)}.values()), dtype=np.int64)
+        once = once[cover[once] > max(self.covers[g], 0.0)]
+        if self.spent[g] + self.wish.batch > self.wish.limit:
+            once = once[:0]
+        return parent[once], added[once], cover[once]
+
+    def _best_of(self, beam: _Beam, candidates: _Candidates) -> _Beam:
+        """The most precise candidates as the next beam: told apart on the beam's draws, settled on their own."""
+        tops = self._told_apart(beam, candidates)
+        parent, added = (np.take_along_axis(part, tops, 1) for part in (candidates.parent, candidates.added))
+        real, cover = (np.take_along_axis(part, tops, 1) for part in (candidates.real, candidates.cover))
+        rules = np.take_along_axis(beam.rules, parent[:, :, None], 1)
+        np.put_along_axis(rules, self.around.owner[added][:, :, None], added[:, :, None], 2)
+        following = _Beam(rules, real, cover, self._handed_down(beam, parent, added))
+        self._settle(following, beam)
+        return following
+
+    def _handed_down(self, beam: _Beam, parent: np.ndarray, added: np.ndarray) -> np.ndarray:
+        """What the parents' draws already say of extensions: those that satisfy the condition by themselves."""
+        known = np.take_along_axis(beam.known, parent[:, None], 2)
+        g, k, b = np.nonzero(known != UNASKED)
+        free = self.around.free(g, self.drawn[g, k], self.chance[g, k], added[g, b])
+        known[g[~free], k[~free], b[~free]] = UNASKED
+        return known
+
+    def _told_apart(self, beam: _Beam, candidates: _Candidates) -> np.ndarray:
+        """Places ``[G, B]`` of the most precise candidates, by KL-LUCB on trials from their parents' pools."""
+        wish, real = self.wish, candidates.real
+        G, L = len(real), len(self.around.owner)
+        counts = np.zeros((2, G, beam.real.shape[1], L))  # hits and trials of each condition in each parent's pool
+        seen = np.zeros_like(beam.asked)
+        wanted = beam.real & real.any(1, keepdims=True)
+        g, b = np.nonzero(wanted)
+        affordable = np.maximum(wish.limit - self.spent, 0) // np.maximum(wanted.sum(1), 1)
+        self._fill(beam, g, b, np.minimum(wish.batch, beam.asked[g, b] + affordable[g]))
+        going, step = np.flatnonzero(real.sum(1) > wish.beam), 1
+        along = np.arange(G)[:, None]
+        while True:
+            self._count(beam, seen, counts)
+            hits, trials = counts[:, along, candidates.parent, candidates.added]
+            before = (beam.hits + 1) / (beam.asked + 2)
+            means = (hits + PRIOR * before[along, candidates.parent]) / (trials + PRIOR)
+            means = np.where(real, means, -1.0)
+            if not len(going):
+                wide = np.where(means >= wish.threshold, 1 + candidates.cover, means)
+                return np.argsort(-wide, axis=1, kind="stable")[:, : wish.beam]
+            rate = exploration_rate(step, real[going].sum(1), wish.delta)[:, None]
+            weak, strong, gap = _undecided(means[going], hits[going], trials[going], real[going], rate, wish.beam)
+            pair = np.concatenate([going, going]), candidates.parent[np.tile(going, 2), np.concatenate([weak, strong])]
+            room, cost = (
+                (beam.asked[pair] < wish.pool).reshape(2, -1),
+                (GROWTH - 1) * beam.asked[pair].reshape(2, -1).sum(0),
+            )
+            far = (gap > wish.tolerance) & room.any(0) & (self.spent[going] + cost <= wish.limit)
+            pair = np.unique(np.stack(pair)[:, (room & far).ravel()], axis=1)
+            self._fill(beam, pair[0], pair[1], np.minimum(GROWTH * beam.asked[pair[0], pair[1]], wish.pool))
+            going, step = going[far], step + 1
+
+    def _count(self, beam: _Beam, seen: np.ndarray, counts: np.ndarray) -> None:
+        """Add to ``counts`` what the pools hold beyond ``seen``."""
+        g, b = np.nonzero(beam.asked > seen)
+        length = (beam.asked - seen)[g, b]
+        pair = np.repeat(np.arange(len(g)), length)
+        k = seen[g, b][pair] + np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
+        G, B = g[pair], b[pair]
+        holds = self.around.satisfied(G, self.drawn[G, k], self.chance[G, k])
+        starts = np.cumsum(length) - length
+        if len(pair):
+            counts[1, g, b] += np.add.reduceat(holds, starts, axis=0, dtype=np.int64)
+            counts[0, g, b] += np.add.reduceat(
+                holds & (beam.known[G, k, B] == 1)[:, None], starts, axis=0, dtype=np.int64
+            )
+        seen[:] = beam.asked
+
+    # Trials of the beam's own ----------------------------------------------------------------
+
+    def _settle(self, beam: _Beam, before: _Beam | None) -> None:
+        """Try the beam's rules until each lies clearly on one side of the threshold; keep the best that is above."""
+        wish = self.wish
+        rate = np.log((1 + (wish.beam - 1) * self.around.n) / wish.delta)  # Ribeiro et al. 2018, algorithm 2
+        g, b = np.nonzero(beam.real)
+        first = np.maximum((wish.limit - self.spent) // (2 * np.maximum(beam.real.sum(1), 1)), 0)
+        self._fill(beam, g, b, np.minimum(wish.batch, first)[g])
+        while True:
+            hits, trials = beam.hits[g, b], beam.asked[g, b]
+            share = hits / np.maximum(trials, 1)
+            lower, upper = kl_bounds(hits, trials, rate)
+            below, above = lower < wish.threshold - wish.slack, upper > wish.threshold + wish.slack
+            undecided = np.where(share >= wish.threshold, below, above)
+            undecided &= (
+                self.spent[g] + wish.batch * np.bincount(g[undecided], minlength=len(self.spent))[g] <= wish.limit
+            )
+            if not undecided.any():
+                break
+            again, which = g[undecided], b[undecided]
+            self._fill(beam, again, which, beam.asked[again, which] + wish.batch)
+        self._accept(beam)
+
+    def _accept(self, beam: _Beam) -> None:
+        """Keep, of the rules that are precise enough, the one that covers most; beside it the surest of all."""
+        rate = np.log((1 + (self.wish.beam - 1) * self.around.n) / self.wish.delta)
+        lower, _ = kl_bounds(beam.hits, beam.asked, rate)
+        tried, along = beam.real & (beam.asked > 0), np.arange(len(self.best))
+        share = beam.hits / np.maximum(beam.asked, 1)
+        enough = tried & (share >= self.wish.threshold) & (lower >= self.wish.threshold - self.wish.slack)
+        place = np.where(enough, beam.coverage, -1.0).argmax(1)
+        better = enough[along, place] & (beam.coverage[along, place] > self.covers)
+        self.best[better], self.covers[better] = beam.rules[along, place][better], beam.coverage[along, place][better]
+        place = np.where(tried, lower, -1.0).argmax(1)
+        surer = tried[along, place] & (lower[along, place] > self.sure + CLEARLY)
+        self.fallback[surer], self.sure[surer] = beam.rules[along, place][surer], lower[along, place][surer]
+
+    def _fill(self, beam: _Beam, g: np.ndarray, b: np.ndarray, to: np.ndarray | int) -> None:
+        """Ask the draws of rules ``b`` of questions ``g`` (each pair once) up to ``to`` that are not known yet."""
+        to = np.broadcast_to(to, g.shape)
+        length = np.maximum(to - beam.asked[g, b], 0)
+        if not length.sum():
+            return
+        self._draw(int(to.max()))
+        beam.lengthen(self.drawn.shape[1])
+        pair = np.repeat(np.arange(len(g)), length)
+        k = beam.asked[g, b][pair] + np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
+        answers = beam.known[g[pair], k, b[pair]]
+        new = np.flatnonzero(answers == UNASKED)
+        G, B, at = g[pair[new]], b[pair[new]], k[new]
+        self.spent += np.bincount(G, minlength=len(self.spent))
+        sources = self.around.sources(G, self.drawn[G, at], self.chance[G, at], beam.rules[G, B])
+        beam.known[G, at, B] = answers[new] = self.ask(sources, self.questions[G])
+        beam.hits[g, b] += np.bincount(pair, answers, minlength=len(g)).astype(np.int64)
+        beam.asked[g, b] = np.maximum(to, beam.asked[g, b])
+
+    def _draw(self, to: int) -> None:
+        """At least ``to`` draws of every question; they come in chunks, so no question depends on another."""
+        while self.drawn.shape[1] < to:
+            made = [self.around.draw(noise, CHUNK) for noise in self.noise]
+            drawn, chance = (np.stack(part) for part in zip(*made, strict=True))
+            self.drawn, self.chance = np.concatenate([self.drawn, drawn], 1), np.concatenate([self.chance, chance], 1)
+
+
+def _undecided(
+    means: np.ndarray, hits: np.ndarray, trials: np.ndarray, real: np.ndarray, rate: np.ndarray, beam: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weakest of the best, the strongest of the rest, and by how much their bounds overlap (KL-LUCB)."""
+    lower, upper = kl_bounds(hits, trials, rate)
+    top, along = np.zeros(means.shape, dtype=bool), np.arange(len(means))
+    np.put_along_axis(top, np.argsort(-means, axis=1, kind="stable")[:, :beam], True, 1)
+    weak = np.where(top, lower, np.inf).argmin(1)
+    strong = np.where(top | ~real, -np.inf, upper).argmax(1)
+    return weak, strong, upper[along, strong] - lower[along, weak]
