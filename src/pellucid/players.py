@@ -1,8 +1,20 @@
 """What an explanation can speak of, by name: ``pellucid.players.Patches(8)``."""
 
-from .modalities.image import Patches, Pixels, Slic
-from .modalities.tabular import Columns
-from .problem.units import Elements, Words
+from .modalities.image import Patches, Pixels, Quadtree, Slic
+from .modalities.tabular import ColumnGroups, Columns, CorrelatedColumns
+from .problem.units import Elements, Sentences, Words
 from .records.players import Players
 
-__all__ = ["Columns", "Elements", "Patches", "Pixels", "Players", "Slic", "Words"]
+__all__ = [
+    "ColumnGroups",
+    "Columns",
+    "CorrelatedColumns",
+    "Elements",
+    "Patches",
+    "Pixels",
+    "Players",
+    "Quadtree",
+    "Sentences",
+    "Slic",
+    "Words",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..modalities.image import Patches
-from ..modalities.tabular import Columns
+from ..modalities.tabular import Columns, ColumnUnits
 from ..problem.conditional import Conditional
 from ..problem.loss import KINDS, Loss
 from ..problem.model import Model
@@ -113,6 +114,8 @@ def _which(part: Any) -> int | str:
 
 
 def _units(given: Any, read: Read, fine: bool) -> Units | Players:
+    if isinstance(given, ColumnUnits) and not given.names and read.columns:
+        return replace(given, names=read.columns)  # pyright: ignore[reportArgumentType]  all of them are dataclasses
     if isinstance(given, (Units, Players)):
         return given
     if given is not None:

@@ -56,6 +56,24 @@ class Patches(Units):
 
 
 @dataclass(frozen=True)
+class Quadtree(Units):
+    """Squares of ``size`` × ``size`` pixels, four of them in a larger square, four of those in a larger one, …"""
+
+    size: int = 8
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        players = Patches(self.size).make(inputs, encoding)
+        down, across = (-(-length // self.size) for length in image_shape(inputs)[1:])
+        row, column = np.arange(down * across) // across, np.arange(down * across) % across
+        side = 1 << max(down - 1, across - 1).bit_length() >> 1  # of the largest squares, in patches
+        levels = []
+        while side > 1:
+            levels.append(row // side * across + column // side)
+            side //= 2
+        return players.in_groups(np.array(levels)) if levels else players
+
+
+@dataclass(frozen=True)
 class Slic(Units):
     """Regions of like colour, found image by image (Achanta et al. 2012, SLIC superpixels)."""
 

@@ -46,6 +46,25 @@ class Words(Units):
         return Players(labels, names, kind="word")
 
 
+ENDS = (".", "!", "?", "…", "。", "！", "？")
+"""What the last word of a sentence ends with."""
+
+
+@dataclass(frozen=True)
+class Sentences(Units):
+    """Every word a player, the words of a sentence a group; the last word of one ends in one of ``ends``."""
+
+    ends: tuple[str, ...] = ENDS
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        players = Words().make(inputs, encoding)
+        levels = np.full((len(players.names), 1, players.most), -1)
+        for row, words in enumerate(players.names):
+            last = [word.rstrip("\"'”’)»").endswith(self.ends) for word in words]
+            levels[row, 0, : len(words)] = np.cumsum([0, *last[:-1]])
+        return players.in_groups(levels)
+
+
 @lru_cache(maxsize=8)
 def _element_names(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> tuple[str, ...]:
     """A name for every element; kept, because an image has thousands and every call needs them."""

@@ -3,13 +3,14 @@
 A row in model space is a flat run of D elements. A player is a column, an image region, a word;
 ``labels`` says, element by element, whose it is (−1: nobody's, never removed). One map serves all
 rows, or every row has its own (superpixels, words), and then rows may have different numbers
-of players.
+of players. Players may stand in a hierarchy: words in sentences, patches in regions, columns in groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -29,6 +30,8 @@ class Players:
     kind: what a player is: ``"column"``, ``"pixel"``, ``"patch"``, ``"region"``, ``"word"``, ``"element"``.
     types: the type of each player where all rows share them: ``"numeric"``, ``"categorical"``, …
     layout: the shape of one row before it was flattened, e.g. ``(3, 64, 64)``.
+    hierarchy: ``Int[R, L, n]``, the group of each player at L levels from coarse to fine, each level's groups within
+        those of the one before; −1 beyond the players of a row; None: they stand side by side.
     """
 
     labels: np.ndarray
@@ -36,6 +39,7 @@ class Players:
     kind: str = "element"
     types: tuple[str, ...] = ()
     layout: tuple[int, ...] = field(default=())
+    hierarchy: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         labels = np.maximum(np.atleast_2d(np.asarray(self.labels, dtype=np.int64)), -1)
@@ -55,6 +59,8 @@ class Players:
                     where=f"row {row}",
                     fix="label the elements 0 … n−1, and −1 for nobody's",
                 )
+        if self.hierarchy is not None:
+            object.__setattr__(self, "hierarchy", _nested(np.asarray(self.hierarchy), self.names))
 
     def _refuse_misfits(self, width: int) -> None:
         if self.types and len(self.types) != self.most:
@@ -105,7 +111,22 @@ class Players:
         if self.is_shared:
             return self
         rows = [int(row) for row in rows]
-        return Players(self.labels[rows], tuple(self.names[row] for row in rows), self.kind, self.types, self.layout)
+        names = tuple(self.names[row] for row in rows)
+        hierarchy = None if self.hierarchy is None else self.hierarchy[rows]
+        return Players(self.labels[rows], names, self.kind, self.types, self.layout, hierarchy)
+
+    def in_groups(self, hierarchy: np.ndarray | None) -> Players:
+        """The same players in a hierarchy ``Int[L, n]`` (``Int[R, L, n]`` where rows have players of their own).
+
+        Raises :class:`InputError` for one that leaves a player out, or whose levels are not nested.
+        """
+        return replace(self, hierarchy=hierarchy)
+
+    def levels_of(self, row: int) -> np.ndarray | None:
+        """The hierarchy ``Int[L, n]`` of one row's players, or None."""
+        if self.hierarchy is None:
+            return None
+        return self.hierarchy[0 if self.is_shared else row][:, : len(self.of(row))]
 
     def spread(self, values: np.ndarray, row: int) -> np.ndarray:
         """Player values ``[n]`` laid over the elements of a row, in its layout; NaN where nobody owns one."""
@@ -119,14 +140,58 @@ class Players:
             "kind": self.kind,
             "types": list(self.types),
             "layout": list(self.layout),
+            "hierarchy": None if self.hierarchy is None else self.hierarchy.tolist(),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], labels: np.ndarray) -> Players:
         names = tuple(tuple(row) for row in data["names"])
-        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]))
+        levels = data.get("hierarchy")  # files written before there were any lack it
+        hierarchy = None if levels is None else np.array(levels)
+        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]), hierarchy)
 
     def __repr__(self) -> str:
         shown = ", ".join(shorten(name, 20) for name in self.names[0][:4])
         more = ", …" if self.most > 4 else ""
         return f"Players({self.most} × {self.kind}: {shown}{more})"
+
+
+def _nested(given: np.ndarray, names: tuple[tuple[str, ...], ...]) -> np.ndarray:
+    """A hierarchy as ``Int[R, L, n]``. Raises :class:`InputError` naming a player that is left out or in two places."""
+    levels = given[None] if given.ndim == 2 else given
+    if levels.ndim != 3 or len(levels) != len(names) or levels.dtype.kind not in "iu":
+        raise InputError(
+            f"a hierarchy of shape {given.shape} does not fit {len(names)} rows of players",
+            fix="give whole numbers [levels, players], or [rows, levels, players]",
+        )
+    most = max(map(len, names))
+    for row, own in enumerate(names):
+        found = levels[row][:, : len(own)]
+        absent = [len(found[0])] if len(found) and len(found[0]) < len(own) else np.argwhere(found.T < 0)[:, 0].tolist()
+        if absent:
+            raise InputError(
+                "a hierarchy that does not cover the players",
+                where=f"row {row}" if len(names) > 1 else "",
+                why=f"{shorten(own[absent[0]])!r} is in no group",
+                fix="give every player a group at every level, one of its own where it stands alone",
+            )
+        _refuse_crossing(found, own)
+    levels = np.ascontiguousarray(levels[:, :, :most], dtype=np.int64)
+    for row, own in enumerate(names):
+        levels[row, :, len(own) :] = -1
+    levels.setflags(write=False)
+    return levels
+
+
+def _refuse_crossing(levels: np.ndarray, names: tuple[str, ...]) -> None:
+    for depth, (coarse, fine) in enumerate(pairwise(levels)):
+        first = np.unique(fine, return_index=True)
+        home = first[1][np.searchsorted(first[0], fine)]  # the first player of each one's fine group
+        apart = np.flatnonzero(coarse != coarse[home])
+        if len(apart):
+            one, other = names[home[apart[0]]], names[apart[0]]
+            raise InputError(
+                "the levels of the hierarchy are not nested",
+                why=f"{shorten(one)!r} and {shorten(other)!r} are together at level {depth + 1} and not at level "
+                f"{depth}, which is coarser",
+            )
