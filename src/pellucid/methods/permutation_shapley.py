@@ -15,6 +15,9 @@ from .coalition_design import everything, prefixes
 from .exact_shapley import MOST_PLAYERS
 from .method import Method
 
+SHARED = 2
+"""Degrees of freedom that the mean variance over all players lends to each: with two pairs of orders most players of a
+sparse game have shown no spread yet."""
 LEVEL, NORMAL = 0.9, 1.645
 """Standard errors are scaled so that ± ``NORMAL`` of them is an interval of this level, however few the pairs."""
 
@@ -95,7 +98,8 @@ class _Walk:
     def along(self, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and standard errors ``[Q, n]``: the mean over pairs of orders, and what their spread says of it.
 
-        With P pairs the quantile of Student's t for P − 1 degrees of freedom is folded in; NaN for a single one.
+        A player's variance is his own, with P − 1 degrees of freedom for P pairs, and the mean one with ``SHARED``; the
+        quantile of Student's t for their sum is folded in. NaN for a single pair.
         """
         step = min(len(self.before), 2)
         mean = np.zeros((self.before.shape[1], table.shape[1]))
@@ -107,7 +111,9 @@ class _Walk:
             squares += away * (seen - mean)
         if done == 1:
             return mean.T, np.full_like(mean.T, np.nan)
-        return mean.T, student(LEVEL, done - 1) / NORMAL * np.sqrt(squares.T / (done * (done - 1)))
+        freedom = done - 1 + SHARED
+        variance = (squares + SHARED * squares.mean(0) / (done - 1)) / freedom
+        return mean.T, student(LEVEL, freedom) / NORMAL * np.sqrt(variance.T / done)
 
 
 def _walk(rng: np.random.Generator, n: int, budget: int) -> _Walk:
