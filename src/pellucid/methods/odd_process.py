@@ -189,6 +189,12 @@ class Process:
         """diag M⁻¹, ``Float[rows]``: one over the variance of each datum given the others."""
         return np.square(self._solved(np.eye(len(self.signs)))).sum(0)
 
+    def evidence(self, data: np.ndarray) -> float:
+        """Minus the log likelihood of ``data [rows, 1]`` with its scale profiled out, up to a constant."""
+        rows = len(data)
+        q = np.square(self._solved(data)).sum()
+        return float(rows / 2 * np.log(q / rows) + np.log(np.diag(self.lower)).sum())
+
     def spread(self, data: np.ndarray) -> np.ndarray:
         """How much larger than the process says its errors are, ``Float[R]``: a factor of all variances.
 
