@@ -44,19 +44,36 @@ def predictor(case: Any) -> Callable[[np.ndarray], np.ndarray]:
     return scores
 
 
+def counting(scores: Callable[[np.ndarray], np.ndarray]) -> tuple[Callable[[np.ndarray], np.ndarray], list[int]]:
+    """The same function, and how many rows it was asked so far."""
+    made = [0]
+
+    def counted(rows: np.ndarray) -> np.ndarray:
+        made[0] += len(rows)
+        return scores(rows)
+
+    return counted, made
+
+
 def by_alibi(case: Any, scores: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
     from alibi.explainers import AnchorTabular
 
     sizes = case["sizes"]
     names = [f"c{i}" for i in range(len(sizes))]
     categories = {i: [str(k) for k in range(size)] for i, size in enumerate(sizes.tolist()) if size}
-    explainer = AnchorTabular(scores, names, categorical_names=categories, seed=0)
+    counted, made = counting(scores)
+    explainer = AnchorTabular(counted, names, categorical_names=categories, seed=0)
     explainer.fit(case["train"], disc_perc=(25, 50, 75))
     explainer.explain(case["asked"][0], threshold=0.95, delta=0.1, tau=0.15, batch_size=100)
+    before = made[0]
     began = process_time()
     found = [explainer.explain(row, threshold=0.95, delta=0.1, tau=0.15, batch_size=100) for row in case["asked"]]
     seconds = process_time() - began
-    return {"seconds": seconds, "rules": [[_read(text) for text in one.anchor] for one in found]}
+    return {
+        "seconds": seconds,
+        "made": made[0] - before,
+        "rules": [[_read(text) for text in one.anchor] for one in found],
+    }
 
 
 def by_anchor_exp(case: Any, scores: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
@@ -68,17 +85,24 @@ def by_anchor_exp(case: Any, scores: Callable[[np.ndarray], np.ndarray]) -> dict
     np.random.seed(0)
     explainer = AnchorTabularExplainer(["bad", "good"], names, case["train"], categories)
 
+    counted, made = counting(scores)
+
     def classes(rows: np.ndarray) -> np.ndarray:
-        return scores(rows).argmax(1)
+        return counted(rows).argmax(1)
 
     def explain(row: np.ndarray) -> Any:
         return explainer.explain_instance(row, classes, threshold=0.95, delta=0.1, tau=0.15, batch_size=100)
 
     explain(case["asked"][0])
+    before = made[0]
     began = process_time()
     found = [explain(row) for row in case["asked"]]
     seconds = process_time() - began
-    return {"seconds": seconds, "rules": [[_read(text) for text in one.names()] for one in found]}
+    return {
+        "seconds": seconds,
+        "made": made[0] - before,
+        "rules": [[_read(text) for text in one.names()] for one in found],
+    }
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .method import Method
 from .rule_search import Search, Wish
 from .surroundings import Bins, Surroundings, surroundings_of
 
-TOGETHER = 1024
+TOGETHER = 4096
 """Questions times players whose draws are held at once."""
 FRESH, MOST = 1000, 50_000
 SLACK, POOL = 0.05, 250

@@ -109,7 +109,8 @@ class Search:
 
     def _extensions(self, beam: _Beam) -> _Candidates:
         """The beam's rules with a condition more that could still cover more than the best found."""
-        lists = [self._own_extensions(g, beam.rules[g], beam.real[g]) for g in range(len(self.best))]
+        promising = beam.real & (beam.coverage > self.covers[:, None])  # longer rules cover less than what they extend
+        lists = [self._own_extensions(g, beam.rules[g], promising[g]) for g in range(len(self.best))]
         shape = (len(lists), max(len(found[0]) for found in lists))
         made = _Candidates(np.zeros(shape, int), np.zeros(shape, int), np.zeros(shape), np.zeros(shape, dtype=bool))
         for g, (parent, added, cover) in enumerate(lists):
@@ -119,7 +120,9 @@ class Search:
 
     def _own_extensions(self, g: int, parents: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, ...]:
         """Parent, condition and coverage of each extension of one question, every rule once."""
-        around = self.around
+        around, none = self.around, np.zeros(0, dtype=np.int64)
+        if not real.any() or self.spent[g] + self.wish.batch > self.wish.limit:
+            return none, none, none
         held = parents[:, around.owner]  # what holds each condition's player so far, [B, L]
         enters = np.where(held == FREE, around.first, around.within[held, np.arange(len(around.owner))])
         parent, added = np.nonzero(enters & self.possible[g] & real[:, None])
@@ -128,8 +131,6 @@ class Search:
         cover = around.covered(g, rules)[0]
         once = np.array(list({rule.tobytes(): place for place, rule in enumerate(rules)}.values()), dtype=np.int64)
         once = once[cover[once] > max(self.covers[g], 0.0)]
-        if self.spent[g] + self.wish.batch > self.wish.limit:
-            once = once[:0]
         return parent[once], added[once], cover[once]
 
     def _best_of(self, beam: _Beam, candidates: _Candidates) -> _Beam:

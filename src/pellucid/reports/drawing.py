@@ -7,6 +7,7 @@ from typing import Any
 from pellucid.records.drawing import register
 from pellucid.records.explanation import Explanation
 from pellucid.records.rules import Rules
+from pellucid.records.sets import Sets
 from pellucid.records.study import Study
 
 
@@ -51,9 +52,32 @@ def text_rules(rules: Rules, row: int = 0, language: str = "en", audience: str =
 
 @register("html", Rules)
 def html_rules(rules: Rules) -> str:
-    from . import html
+    from . import html, narrative
 
-    return html.rules_snippet(rules)
+    return html.told_snippet(rules, narrative.rule_paragraphs)
+
+
+@register("plot", Sets)
+def plot_sets(sets: Sets, row: int = 0, **options: Any) -> Any:
+    """A row's figure: the members on the picture, a list of them for everything else."""
+    from . import figures
+
+    draw = figures.rule_overlay if figures.is_image(sets) else figures.set_list
+    return draw(sets, row, **options).properties(background="white")
+
+
+@register("text", Sets)
+def text_sets(sets: Sets, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import narrative
+
+    return "\n\n".join(narrative.set_paragraphs(sets, row, language, audience))
+
+
+@register("html", Sets)
+def html_sets(sets: Sets) -> str:
+    from . import html, narrative
+
+    return html.told_snippet(sets, narrative.set_paragraphs)
 
 
 @register("html", Study)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from pellucid import __version__
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
-from pellucid.records.rules import Rules
 from pellucid.records.study import Study
 
 from . import export, narrative
@@ -147,15 +146,15 @@ def snippet(explanation: Explanation, *, language: str = "en") -> str:
     return _environment().get_template("snippet.html.j2").render(t=Words(language), told=shown.pop("told", []), **shown)
 
 
-def rules_snippet(rules: Rules, *, language: str = "en") -> str:
-    """A fragment for notebooks: the first row's figure and sentences. Without scripts."""
-    words, told, still = Words(language), [], ""
-    if len(rules):
-        still, told = export.data_uri(rules.plot(0, language=language)), narrative.rule_paragraphs(rules, 0, language)
-    head = f"{len(rules)} × {words.method(rules.method)}"
-    warnings = [warning(caution, words) for caution in rules.warnings]
+def told_snippet(answer: Any, told: Callable[[Any, int, str], list[str]], *, language: str = "en") -> str:
+    """A fragment for notebooks: the first row's figure, and its sentences by ``told``. Without scripts."""
+    words, sentences, still = Words(language), [], ""
+    if len(answer):
+        still, sentences = export.data_uri(answer.plot(0, language=language)), told(answer, 0, language)
+    head = f"{len(answer)} × {words.method(answer.method)}"
+    warnings = [warning(caution, words) for caution in answer.warnings]
     template = _environment().get_template("snippet.html.j2")
-    return template.render(t=words, head=head, told=told, still=still, warnings=warnings)
+    return template.render(t=words, head=head, told=sentences, still=still, warnings=warnings)
 
 
 def card(study: Study, *, language: str = "en") -> str:

@@ -17,6 +17,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
 from pellucid.records.rules import Rules
 from pellucid.records.schema import Schema
+from pellucid.records.sets import Sets
 
 from .figures.images import is_image, share_map
 from .words import Words, cells, cut, number, percent, quoted
@@ -225,3 +226,9 @@ def rule_paragraphs(rules: Rules, row: int, language: str = "en", audience: str 
         if audience == "expert":
             told.append(words.told("rule_cost", samples=f"{int(rules.samples[row, output]):,}", seed=rules.seed))
     return told + [words.told("caution", caution=words.of(c)) for c in rules.warnings if c.severity == "red"]
+
+
+def set_paragraphs(sets: Sets, row: int, language: str = "en", audience: str = "expert") -> list[str]:
+    """A row's sets in sentences, each target's for itself; how minimal a set is is not told to the person concerned."""
+    told = [sets.sentences(row, output, language) for output in range(len(sets.outputs[row]))]
+    return [" ".join(sentences[:1] if audience == "person" else sentences) for sentences in told]

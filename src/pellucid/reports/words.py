@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.records.answer import Answer
 from pellucid.records.errors import PellucidError, shorten
-from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
 from pellucid.records.messages import Caution, catalogue, say
 from pellucid.records.schema import Schema
@@ -103,7 +103,7 @@ def cell(value: Any, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
-def cells(explanation: Explanation, row: int, schema: Schema | None = None) -> dict[str, str]:
+def cells(explanation: Answer, row: int, schema: Schema | None = None) -> dict[str, str]:
     """Player name → its cell in a row of a table; empty for rows that are not dicts."""
     rows = explanation.rows
     if not isinstance(rows, (list, tuple)) or not -len(rows) <= row < len(rows) or not isinstance(rows[row], dict):

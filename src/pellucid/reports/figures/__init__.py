@@ -9,10 +9,35 @@ from .images import heat_map, image_overlay, importance_map, is_image
 from .matrices import advantage, agreement, agreement_matrix, confusion, confusion_counts, scores_matrix
 from .profiles import correlations, distribution, distributions, missing, ranked_columns
 from .rules import rule_list, rule_overlay
+from .sets import set_list
 
 __all__ = [
-    "advantage", "agreement", "agreement_matrix", "beside_truth", "confusion", "confusion_counts", "contributions",
-    "correlations", "curves", "curves_named", "distribution", "distributions", "heat_map", "image_overlay",
-    "importance", "importance_map", "is_image", "mean_importance", "missing", "precision_recall", "ranked_columns",
-    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix",
+    "advantage",
+    "agreement",
+    "agreement_matrix",
+    "beside_truth",
+    "confusion",
+    "confusion_counts",
+    "contributions",
+    "correlations",
+    "curves",
+    "curves_named",
+    "distribution",
+    "distributions",
+    "heat_map",
+    "image_overlay",
+    "importance",
+    "importance_map",
+    "is_image",
+    "mean_importance",
+    "missing",
+    "precision_recall",
+    "ranked_columns",
+    "reliability",
+    "roc",
+    "rule_list",
+    "rule_overlay",
+    "scatter",
+    "scores_matrix",
+    "set_list",
 ]  # fmt: skip

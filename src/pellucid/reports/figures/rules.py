@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pellucid.records.rules import Rules
+from pellucid.records.sets import Sets
 
 from ..words import Words, fitted
 from .images import is_picture, picture_panel
@@ -24,15 +26,21 @@ def rule_list(rules: Rules, row: int = 0, *, output: int = 0, language: str = "e
 
     words = Words(language)
     told = [fitted(text, LETTERS) for text in rules.conditions(row, output, language)] or [words("rule_none")]
+    title = fitted(rules.decision(row, output, language), LETTERS)
+    drawn = alt.vconcat(listed(told, title), _shares(rules, row, output, words), spacing=12)
+    return themed(drawn, words("alt_rule", output=fitted(rules.outputs[row][output], 30)), "shrink")
+
+
+def listed(told: Sequence[str], title: str) -> Any:
+    """Short texts below each other, each on a band of colour."""
+    import altair as alt
+
     lines = [{"text": text, "place": place} for place, text in enumerate(told)]
-    y = alt.Y("place:O", axis=None)
-    bands = alt.Chart(table(lines)).encode(y=y)
-    listed = alt.layer(
+    bands = alt.Chart(table(lines)).encode(y=alt.Y("place:O", axis=None))
+    return alt.layer(
         bands.mark_bar(color=UP, opacity=0.16, height=STEP - 5).encode(x=alt.value(0), x2=alt.value(WIDTH)),
         bands.mark_text(align="left", dx=10, fontSize=12).encode(text="text:N", x=alt.value(0)),
-    ).properties(width=WIDTH, height=STEP * len(lines), title=fitted(rules.decision(row, output, language), LETTERS))
-    drawn = alt.vconcat(listed, _shares(rules, row, output, words), spacing=12)
-    return themed(drawn, words("alt_rule", output=fitted(rules.outputs[row][output], 30)), "shrink")
+    ).properties(width=WIDTH, height=STEP * len(lines), title=title)
 
 
 def _shares(rules: Rules, row: int, output: int, words: Words) -> Any:
@@ -63,8 +71,8 @@ def _shares(rules: Rules, row: int, output: int, words: Words) -> Any:
     ).properties(width=WIDTH, height=STEP * len(lines))
 
 
-def rule_overlay(rules: Rules, row: int = 0, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
-    """The image and, beside it, the parts that the rule keeps, the rest faded to grey."""
+def rule_overlay(rules: Rules | Sets, row: int = 0, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
+    """The image and, beside it, the parts in the rule (or the set), the rest faded to grey."""
     import altair as alt
 
     words = Words(language)
