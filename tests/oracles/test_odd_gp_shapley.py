@@ -150,7 +150,7 @@ def test_many_rows_are_pooled_and_their_order_does_not_matter():
 def test_memory_is_bounded_by_blocks_of_rows(monkeypatch):
     net, x = network(), rows(300)
     whole = pellucid.explain(net, x, "odd_gp_shapley", target="all", budget=84)
-    monkeypatch.setattr("pellucid.methods.odd_gp_shapley.BLOCK", 84 * 100)
+    monkeypatch.setattr("pellucid.methods.coalition_design.BLOCK", 84 * 100)
     parts = pellucid.explain(net, x, "odd_gp_shapley", target="all", budget=84)
     np.testing.assert_allclose(parts.values, whole.values, atol=1e-4 * np.abs(whole.values).max())
 

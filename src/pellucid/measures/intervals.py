@@ -155,6 +155,11 @@ def student(level: float, freedom: float) -> float:
     return sum(term / freedom**power for power, term in enumerate(terms))
 
 
+def widening(freedom: float) -> float:
+    """What a standard error with few degrees of freedom is multiplied by, so that ± 1.645 of it covers 90 %."""
+    return student(0.9, freedom) / NormalDist().inv_cdf(0.95)
+
+
 def _share_with_upper_tail(successes: int, n: int, tail: float) -> float:
     """The p for which P(X ≥ successes) = tail, X binomial(n, p).
 

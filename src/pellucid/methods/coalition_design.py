@@ -6,12 +6,17 @@ together with its complement, and a design lists one of each pair.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, factorial
 
 import numpy as np
 
+from ..engine.session import Session
+
+BLOCK = 2**21
+"""Values held at once."""
 CHAINS = 1.25
 """Below so many pairs a player, prefixes of random orders tell more than pairs of every size."""
 TILTED = 3.5
@@ -43,6 +48,19 @@ class Pairs:
         mass = np.where(2 * smaller == n, 0.5, 1.0) / (smaller * (n - smaller))
         weights = mass / np.bincount(smaller)[smaller]
         return weights / weights.max()
+
+
+def odd_parts(session: Session, pairs: Pairs, least: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Runs of questions ``Int[q]`` and their odd parts ``Float64[q, pairs]``, as many at once as memory allows.
+
+    A run takes all targets of its rows, of which it has ``least`` at least where there are so many.
+    """
+    rows = max(BLOCK // (2 * len(pairs.first)) // session.targets, least)
+    for start in range(0, len(session), rows):
+        stop = min(start + rows, len(session))
+        questions = np.arange(start * session.targets, stop * session.targets)
+        v = session.values(pairs.coalitions, questions)
+        yield questions, (v[:, 0::2] - v[:, 1::2]) / 2
 
 
 def drawn_pairs(rng: np.random.Generator, n: int, pairs: int, tilt: bool = False) -> Pairs:

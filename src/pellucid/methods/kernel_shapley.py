@@ -9,12 +9,15 @@ import numpy as np
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..measures.intervals import widening
 from ..records.settings import Range
-from .coalition_design import Pairs, drawn_pairs, pairs_of_size
+from .coalition_design import Pairs, drawn_pairs, odd_parts, pairs_of_size
 from .method import Method
 
 GROUPS = 4
 """Runs of sizes whose residuals are pooled to tell the standard errors."""
+CALM = 15
+"""So many partitions of the players are assumed to have shown no effect of the design."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,12 @@ class KernelShapley(Method):
         budget = session.allowance(self.samples or 2 * n + 2048, least=least)
         pairs = min((self.samples or budget) - 2, 2**n - 2, budget - 2) // 2
         design = session.design(_design, n, pairs)
-        fitted = np.zeros((session.questions, n))
-        crossed = np.zeros((len(design.groups), session.questions, n))
-        squares = np.zeros((len(design.groups), session.questions))
-        for part, v in session.sweep(design.pairs.coalitions, multiple=2):
-            odd = (v[:, 0::2] - v[:, 1::2]) / 2
-            first = part.start // 2
-            fitted += odd @ design.solve[first : part.stop // 2]
-            for place, group in enumerate(design.groups):
-                own = slice(max(group.start, first), min(group.stop, part.stop // 2))
-                if own.start < own.stop:
-                    seen = odd[:, own.start - first : own.stop - first]
-                    crossed[place] += seen @ design.signs[own] / 2
-                    squares[place] += np.square(seen).sum(1)
-        values = fitted + design.share * change[:, None]
+        values, errors = np.zeros((session.questions, n)), np.zeros((session.questions, n))
+        for block, odd in odd_parts(session, design.pairs):
+            values[block] = odd @ design.solve + design.share * change[block, None]
+            errors[block] = design.errors(values[block], odd)
         notes = {"pairs": pairs, "exact": design.pairs.exact}
-        return Estimate(values, stderr=design.errors(values, crossed, squares), notes=notes)
+        return Estimate(values, stderr=errors, notes=notes)
 
     def cost(self, players: int) -> float:
         return float(self.samples or 2 * players + 2048)
@@ -74,7 +67,9 @@ class Fit:
     """Pairs of coalitions (each followed by its complement) and what is solved for them once.
 
     With signs s = ±1 of the first of each pair and the odd part o = (v(S) − v(Sᶜ))/2, an additive game has
-    o = s·φ/2; φ = o · ``solve`` + ``share`` · (v(N) − v(∅)) is the constrained fit.
+    o = s·φ/2; φ = o · ``solve`` + ``share`` · (v(N) − v(∅)) is the constrained fit. ``groups`` are runs of pairs whose
+    residuals are pooled, ``spread`` what the variance of one weighs in each value, ``blocks`` where the runs of pairs
+    begin that partition the players: those of one size from one random order.
     """
 
     pairs: Pairs
@@ -83,15 +78,15 @@ class Fit:
     share: np.ndarray
     groups: tuple[slice, ...]
     spread: np.ndarray
-    gram: np.ndarray
+    blocks: np.ndarray
 
-    def errors(self, values: np.ndarray, crossed: np.ndarray, squares: np.ndarray) -> np.ndarray:
-        """Standard errors from the residuals of the odd parts; NaN where no pair is left over to tell them.
+    def errors(self, values: np.ndarray, odd: np.ndarray) -> np.ndarray:
+        """Standard errors ``[q, n]`` from the residuals of odd parts ``[q, pairs]``; NaN where no pair is left over.
 
         The variance of a regression estimator under sampling by size without replacement (Särndal, Swensson &
         Wretman 1992, Model Assisted Survey Sampling, equation 6.6.3), the residuals' variance pooled over ``groups``
         of sizes: Σ_g s²_g Σ_{S in g} (1 − f_S) solve²_S, f_S being the share of S's size that was drawn. A size that
-        was drawn whole adds nothing.
+        was drawn whole adds nothing. Then the design's effect, and Student's quantile for the pairs left over.
         """
         pairs, n = self.signs.shape
         if self.pairs.exact:
@@ -99,12 +94,27 @@ class Fit:
         left = pairs - (n - 1)
         if left <= 0:
             return np.full_like(values, np.nan)
+        residual = odd - values @ (self.signs / 2).T
         variance = np.zeros_like(values)
-        for group, gram, spread, odd, square in zip(self.groups, self.gram, self.spread, crossed, squares, strict=True):
-            misfit = square - 2 * (values * odd).sum(1) + ((values @ gram) * values).sum(1)
-            mean = np.maximum(misfit, 0.0) / max(group.stop - group.start, 1) * pairs / left
-            variance += mean[:, None] * spread
-        return np.sqrt(variance)
+        for group, spread in zip(self.groups, self.spread, strict=True):
+            variance += np.square(residual[:, group]).mean(1, keepdims=True) * pairs / left * spread
+        return widening(left) * np.sqrt(variance * self._effect(residual)[:, None])
+
+    def _effect(self, residual: np.ndarray) -> np.ndarray:
+        """How much the variance differs from that of pairs drawn one by one, ``Float64[q]`` (Kish 1965, design effect).
+
+        Pairs that partition the players balance each other where interactions are few; what they do together is told
+        by the sums of their contributions over the squares of these, over all players, drawn towards 1.
+        """
+        partial = slice(self.groups[0].start, self.groups[-1].stop) if self.groups else slice(0)
+        starts = np.unique(np.maximum(self.blocks, partial.start)) - partial.start
+        starts = starts[starts < partial.stop - partial.start]
+        together, apart = np.zeros(len(residual)), np.full(len(residual), 1e-300)
+        for weight in self.solve[partial].T if len(starts) else ():
+            single = residual[:, partial] * weight
+            together += np.square(np.add.reduceat(single, starts, axis=1)).sum(1)
+            apart += np.square(single).sum(1)
+        return (together / apart * len(starts) + CALM) / (len(starts) + CALM)
 
 
 def _design(rng: np.random.Generator, n: int, pairs: int) -> Fit:
@@ -121,8 +131,21 @@ def fitted_to(pairs: Pairs) -> Fit:
     solve = (free @ np.linalg.pinv(gram, hermitian=True) @ free.T @ (half.T * weights)).T
     share = (1 - (half @ np.ones(n)) @ solve) / n
     spread = np.array([(missed[own, None] * np.square(solve[own])).sum(0) for own in groups]).reshape(-1, n)
-    grams = np.array([half[own].T @ half[own] for own in groups]).reshape(-1, n, n)
-    return Fit(Pairs(first, pairs.exact), signs, solve, share, groups, spread, grams)
+    return Fit(Pairs(first, pairs.exact), signs, solve, share, groups, spread, _partitions(first))
+
+
+def _partitions(first: np.ndarray) -> np.ndarray:
+    """Where runs of equal size begin that have no player twice, ``Int[runs]``; the smaller of each pair counts."""
+    n = first.shape[1]
+    smaller = np.where((2 * first.sum(1) > n)[:, None], ~first, first)
+    starts, seen, size = [], np.ones(n, dtype=bool), 0
+    for place, row in enumerate(smaller):
+        if row.sum() != size or (seen & row).any():
+            starts.append(place)
+            seen, size = row.copy(), row.sum()
+        else:
+            seen |= row
+    return np.array(starts, dtype=int)
 
 
 def _grouped(first: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, ...]]:

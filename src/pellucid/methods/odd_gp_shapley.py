@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +10,7 @@ import numpy as np
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..records.settings import Range
-from .coalition_design import drawn_pairs
+from .coalition_design import drawn_pairs, odd_parts
 from .kernel_shapley import Fit, fitted_to
 from .method import Method
 from .odd_process import MOST_FITTED, Hyper, Process, fitted
@@ -24,8 +23,6 @@ EXPONENTS = (0.0, 0.25, 0.5)
 """How far a question's own profile may bend the pooled relevance in a one-shot fit."""
 WORTH = 2e9
 """Operations of a question's evaluations from which on a fit of its own, 10 to 40 ms, is worth its time."""
-BLOCK = 2**21
-"""Values held at once."""
 ROUNDING = 1e-9
 """A residual below this share of the largest odd part is no residual."""
 SMALLEST = 1e-8
@@ -74,9 +71,8 @@ class OddGpShapley(Method):
         chosen = "line" if line.pairs.exact or pairs < CHAIN * n / 2 - 1 else self.fit or _by_cost(session, pairs)
         values, errors = np.zeros((session.questions, n)), np.zeros((session.questions, n))
         games = _Games(line, chosen)
-        for block in _blocks(session, pairs):
-            v = session.values(line.pairs.coalitions, block)
-            values[block], errors[block] = games.solved((v[:, 0::2] - v[:, 1::2]) / 2, change[block])
+        for block, odd in odd_parts(session, line.pairs, SAMPLED):
+            values[block], errors[block] = games.solved(odd, change[block])
         notes = {"pairs": pairs, "exact": line.pairs.exact, "fit": chosen}
         return Estimate(values, stderr=errors, notes=notes)
 
@@ -98,14 +94,6 @@ def _by_cost(session: Session, pairs: int) -> Literal["row", "one_shot", "pooled
     if session.questions < POOLED:
         return "row"
     return "pooled" if work < WORTH else "one_shot"
-
-
-def _blocks(session: Session, pairs: int) -> Iterator[np.ndarray]:
-    """Questions in runs whose values fit into memory; each run takes all targets of its rows."""
-    rows = max(BLOCK // (2 * pairs) // session.targets, SAMPLED)
-    for start in range(0, len(session), rows):
-        stop = min(start + rows, len(session))
-        yield np.arange(start * session.targets, stop * session.targets)
 
 
 class _Games:
@@ -133,18 +121,12 @@ class _Games:
         largest = np.abs(odd).max(1)
         additive = np.abs(residual).max(1) <= ROUNDING * largest
         if self.how == "line":
-            return values, self._errors_of_line(values, odd)
+            return values, self.line.errors(values, odd)
         errors = np.zeros_like(values)
         left = np.flatnonzero(~additive)
         if len(left):
             values[left], errors[left] = self._by_process(odd[left], change[left])
         return values, errors
-
-    def _errors_of_line(self, values: np.ndarray, odd: np.ndarray) -> np.ndarray:
-        groups = self.line.groups
-        crossed = np.array([odd[:, own] @ self.line.signs[own] / 2 for own in groups]).reshape(-1, *values.shape)
-        squares = np.array([np.square(odd[:, own]).sum(1) for own in groups]).reshape(-1, len(values))
-        return self.line.errors(values, crossed, squares)
 
     def _by_process(self, odd: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         data = np.column_stack([change / 2, odd]).T

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..measures.intervals import student
+from ..measures.intervals import widening
 from ..records.settings import Range
 from .coalition_design import everything, prefixes
 from .exact_shapley import MOST_PLAYERS
@@ -18,8 +18,6 @@ from .method import Method
 SHARED = 2
 """Degrees of freedom that the mean variance over all players lends to each: with two pairs of orders most players of a
 sparse game have shown no spread yet."""
-LEVEL, NORMAL = 0.9, 1.645
-"""Standard errors are scaled so that ± ``NORMAL`` of them is an interval of this level, however few the pairs."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class _Walk:
             return mean.T, np.full_like(mean.T, np.nan)
         freedom = done - 1 + SHARED
         variance = (squares + SHARED * squares.mean(0) / (done - 1)) / freedom
-        return mean.T, student(LEVEL, freedom) / NORMAL * np.sqrt(variance.T / done)
+        return mean.T, widening(freedom) * np.sqrt(variance.T / done)
 
 
 def _walk(rng: np.random.Generator, n: int, budget: int) -> _Walk:
