@@ -33,6 +33,21 @@ def rows_of(chart) -> list[dict]:
     return max(chart.to_dict()["datasets"].values(), key=len)
 
 
+def several(e: Explanation) -> Explanation:
+    """The same explanation of three outputs."""
+    shares = np.array([1.0, -0.5, 0.25])
+    return replace(
+        e,
+        attributions=e.attributions * shares,
+        errors=None,
+        gaps=None,
+        base=np.repeat(e.base, 3, 1),
+        full=e.base + np.nansum(e.attributions, 1) * shares,
+        outputs=(("a", "b", "c"),) * len(e),
+        several=True,
+    )
+
+
 @cache
 def specs(language: str = "en", nasty: bool = False) -> dict[str, dict]:
     """One of each figure as its specification, which was checked against Vega-Lite's schema."""
@@ -51,6 +66,10 @@ def charts(language: str, rename):
         "importance": figures.importance(compared["lime"], language=language),
         "image": figures.image_overlay(make.image(rename=rename), 0, language=language),
         "importance_map": figures.importance_map(make.image(rename=rename), language=language),
+        "waterfall": figures.waterfall(compared["shapley"], 1, schema=study.schema, language=language),
+        "force": figures.force(compared["shapley"], 1, schema=study.schema, language=language),
+        "beeswarm": figures.beeswarm(compared["shapley"], schema=study.schema, language=language),
+        "summary": figures.summary(several(compared["shapley"]), language=language),
         "truth": figures.beside_truth(compared, study.truth, 0, language=language),
         "curves": figures.curves([s for s in study.scores if s.metric == "deletion"], language=language),
         "scores": figures.scores_matrix(study.scores, language=language),

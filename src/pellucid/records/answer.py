@@ -142,9 +142,16 @@ class Answer(ABC):
 
     # Drawing, through the one late-bound door ----------------------------------------------
 
-    def plot(self, row: int = 0, **options: Any) -> Any:
-        """A figure of one row (an Altair chart)."""
-        return drawing.draw("plot", self, row=row, **options)
+    def plot(self, kind: str | int | None = None, row: int | None = None, **options: Any) -> Any:
+        """A figure (an Altair chart) of one row, or of all rows where ``kind`` is a figure of all.
+
+        An explanation has ``"bar"``, ``"waterfall"``, ``"force"``, ``"image"``, ``"beeswarm"`` and ``"summary"``;
+        without a name it takes what fits. ``plot(3)`` is short for ``plot(row=3)``.
+        """
+        if isinstance(kind, int):
+            kind, row = None, kind
+        asked = {"kind": kind, "row": row}
+        return drawing.draw("plot", self, **{name: said for name, said in asked.items() if said is not None}, **options)
 
     def text(self, row: int = 0, language: str = "en", audience: str = "expert") -> str:
         """One row in plain sentences."""

@@ -5,19 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid.records.drawing import register
+from pellucid.records.errors import UnknownName
 from pellucid.records.explanation import Explanation
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
 from pellucid.records.study import Study
 
+KINDS = ("bar", "waterfall", "force", "image", "beeswarm", "summary")
+"""The figures of an explanation by name: four of one row (bars, of all rows where none is named), two of all rows."""
+
 
 @register("plot", Explanation)
-def plot_explanation(explanation: Explanation, row: int = 0, **options: Any) -> Any:
-    """A row's figure: the heat map of a picture, bars for everything else."""
+def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | None = None, **options: Any) -> Any:
+    """A figure by name: of one row (the first, where none is named) or of all of them.
+
+    ``"auto"``: contributions laid over the picture, bars of one row for everything else. ``"bar"``: one row's
+    contributions; with several rows and none named, the mean sizes over them.
+    """
     from . import figures
 
-    draw = figures.image_overlay if figures.is_image(explanation) else figures.contributions
-    return draw(explanation, row, **options).properties(background="white")  # it may be saved and shown anywhere
+    if kind == "auto":
+        kind, row = "image" if figures.is_image(explanation) else "bar", row or 0
+    if kind not in KINDS:
+        raise UnknownName.among("figure", kind, KINDS)
+    if kind in ("beeswarm", "summary"):
+        chart = {"beeswarm": figures.beeswarm, "summary": figures.summary}[kind](explanation, **options)
+    elif kind == "bar" and row is None and len(explanation) > 1:
+        chart = figures.importance(explanation, **options)
+    else:
+        draw = {"bar": figures.contributions, "waterfall": figures.waterfall, "force": figures.force,
+                "image": figures.image_overlay}[kind]  # fmt: skip
+        chart = draw(explanation, row or 0, **options)
+    return chart.properties(background="white")  # it may be saved and shown anywhere
 
 
 @register("text", Explanation)

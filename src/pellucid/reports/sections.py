@@ -17,6 +17,7 @@ from .overview import warning
 from .words import Words, cell, cut, number, percent
 
 COLUMNS, TILES, CODE = 12, 5, 4000
+SWARM = 8  # so many rows, and a dot for each says more than their mean
 AGREE, DISAGREE = 0.7, 0.4  # mean rank correlation of the methods on one row
 
 
@@ -176,6 +177,9 @@ def _importance(chapter: Chapter) -> Section | None:
     if not figures.is_image(explanation):
         chart = figures.importance(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_importance", **said)))
+        if len(explanation) >= SWARM and explanation.players.kind == "column":
+            chart = figures.beeswarm(explanation, language=words.language, schema=study.schema)
+            section.pictures.append(chapter.picture(chart, words("caption_swarm", **said)))
     elif explanation.players.is_shared:
         chart = figures.importance_map(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_importance_map", **said)))

@@ -11,7 +11,7 @@ from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.schema import Schema
 
-from ..words import Words, cells, cut, fitted, number, quoted, unique
+from ..words import Words, cells, cut, fitted, isolated, number, quoted, unique
 from .theme import DOWN, SERIES, STEP, UP, WIDTH, table, themed
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def contributions(
     import altair as alt
 
     words = Words(language)
-    bars = _bars(explanation, row, output, k, words, schema)
+    bars = bars_of(explanation, row, output, k, words, schema)
     name = fitted(explanation.outputs[row][output], 30)
     scale, axis = _room(bars), alt.Axis(tickCount=alt.ExprRef("narrow ? 2 : 4"))
     x = alt.X("value:Q", title=words("axis_contribution", output=name), scale=scale, axis=axis)
@@ -54,7 +54,7 @@ def contributions(
     return themed(chart, words("alt_contributions", output=name, told=told))
 
 
-def _bars(
+def bars_of(
     explanation: Explanation, row: int, output: int, k: int, words: Words, schema: Schema | None
 ) -> list[dict[str, Any]]:
     """One dict per bar, the largest first, the sum of the rest last."""
@@ -73,7 +73,9 @@ def _bars(
         else:
             text = cut(text or words("empty_cell"))
             shown = fitted(text, 12)
-            label = f"{fitted(name, LABEL - 3 - len(shown))}\n= {shown}"  # two lines where there is little room
+            label = (
+                f"{isolated(fitted(name, LABEL - 3 - len(shown)))}\n= {shown}"  # two lines where there is little room
+            )
         bars.append(_bar(label, cut(name, 300), text or "", value, error))
     rest = [value for _, value, _ in found[k:]]
     if rest:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FADED = 190  # the grey of what a rule leaves out
 SIDE, FINEST = 190, 224  # a panel in the figure; the most pixels kept of an image's side
+VEIL, BORDER = 0.3, 0.72  # how much of a picture shows through its heat map; how dark a border is
 
 
 def is_image(answer: Answer) -> bool:
@@ -61,18 +62,24 @@ def share_map(explanation: Explanation, row: int = 0, output: int = 0) -> np.nda
 
 
 def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
-    """The image and, beside it, its contributions on a symmetrical scale (orange raises the output, blue lowers it).
+    """The image and, beside it, its contributions laid over it on a symmetrical scale.
 
-    Images are ``explanation.rows``: ``[N, H, W]``, ``[N, C, H, W]`` or ``[N, H, W, C]``; without them
-    the heat map stands alone.
+    Orange raises the output, blue lowers it; the image lies below in grey, and regions have thin borders. Images are
+    ``explanation.rows``: ``[N, H, W]``, ``[N, C, H, W]`` or ``[N, H, W, C]``; without them, or where they are of
+    another size than what the model was given, the heat map stands on plain ground.
     """
     import altair as alt
 
     words = Words(language)
     heat = heat_map(explanation, row, output)
-    panels: list[Any] = [_heat_panel(heat, words("panel_heat"))]
+    panels, below = [], None
     if is_picture(explanation.rows):
-        panels.insert(0, picture_panel(explanation.rows[row]).properties(title=words("panel_image")))
+        picture = _picture(explanation.rows[row])
+        panels.append(_panel(picture).properties(title=words("panel_image")))
+        below = picture if picture.shape[:2] == heat.shape else None
+    borders = explanation.players.kind in ("patch", "region")
+    regions = _channels_first(explanation.players.map_of(row % len(explanation)))[0] if borders else None
+    panels.append(_heat_panel(heat, words("panel_heat"), below=below, regions=regions))
     name = fitted(explanation.outputs[row][output], 30)
     return themed(alt.hconcat(*panels, spacing=14), words("alt_image", output=name), "shrink")
 
@@ -104,8 +111,17 @@ def picture_panel(image: np.ndarray, kept: np.ndarray | None = None) -> alt.Char
     return _panel(pixels)
 
 
-def _heat_panel(heat: np.ndarray, title: str, one_sided: bool = False) -> Any:
-    """A heat map with its legend; the scale is symmetrical around zero, and one-sided for sizes."""
+def _heat_panel(
+    heat: np.ndarray,
+    title: str,
+    one_sided: bool = False,
+    below: np.ndarray | None = None,
+    regions: np.ndarray | None = None,
+) -> Any:
+    """A heat map with its legend; the scale is symmetrical around zero, and one-sided for sizes.
+
+    ``below`` is a picture that shows through, ``regions`` a label map whose borders are drawn.
+    """
     import altair as alt
 
     largest = float(np.nanmax(np.abs(heat), initial=0.0)) or 1.0
@@ -121,16 +137,27 @@ def _heat_panel(heat: np.ndarray, title: str, one_sided: bool = False) -> Any:
         .mark_point(opacity=0)
         .encode(x=alt.value(0), y=alt.value(0), color=alt.Color("v:Q", scale=scale, legend=bar))
     )
-    return alt.layer(_panel(_coloured(heat / largest, stops, colours)), legend).properties(title=title)
+    painted = _coloured(heat / largest, stops, colours)
+    painted = painted if below is None else _laid_over(painted, below)
+    return alt.layer(_panel(painted, regions), legend).properties(title=title)
 
 
-def _panel(pixels: np.ndarray) -> alt.Chart:
+def _laid_over(painted: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Colours darkened by a faded grey picture: their hue, which is read off the legend, stays."""
+    grey = below @ np.array([0.299, 0.587, 0.114]) / 255  # the luminance of ITU-R BT.601
+    return (painted * (1 - VEIL + VEIL * grey)[..., None]).astype(np.uint8)
+
+
+def _panel(pixels: np.ndarray, regions: np.ndarray | None = None) -> alt.Chart:
     """One picture at a fixed size, its shorter side in proportion."""
     import altair as alt
 
     height, width = pixels.shape[:2]
     tall, wide = (round(SIDE * side / max(height, width)) for side in (height, width))
-    chart = alt.Chart(table([{"url": png(_enlarged(pixels))}])).mark_image(width=wide, height=tall)
+    enlarged = _enlarged(pixels)
+    if regions is not None:
+        enlarged = _bordered(enlarged, _enlarged(regions))
+    chart = alt.Chart(table([{"url": png(enlarged)}])).mark_image(width=wide, height=tall)
     return chart.encode(url="url:N", x=alt.value(wide / 2), y=alt.value(tall / 2)).properties(width=wide, height=tall)
 
 
@@ -171,6 +198,14 @@ def _enlarged(pixels: np.ndarray) -> np.ndarray:
         return pixels[::step, ::step]
     times = max(1, -(-SIDE // largest))
     return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _bordered(pixels: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Pixels with a thin dark line where one region meets the next."""
+    edge = np.zeros(regions.shape, dtype=bool)
+    edge[1:] |= regions[1:] != regions[:-1]
+    edge[:, 1:] |= regions[:, 1:] != regions[:, :-1]
+    return np.where(edge[..., None], (pixels * BORDER).astype(np.uint8), pixels)
 
 
 def png(pixels: np.ndarray) -> str:
