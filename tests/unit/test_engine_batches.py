@@ -11,6 +11,7 @@ import pellucid
 from pellucid.backends.torch_module import TorchModel
 from pellucid.doors.question import as_problem
 from pellucid.engine.engine import opened
+from pellucid.engine.memory import uncounted
 from pellucid.records.errors import ModelError
 from pellucid.removals import Constant
 
@@ -195,3 +196,20 @@ def test_what_an_evaluation_costs_is_counted_and_unknown_for_a_black_box():
         assert run.parts[0][1].flops == 7 * 2 * (3 * 5 + 5)
     with opened(as_problem(lambda x: x.sum(1), rows.numpy()), "any") as run:
         assert np.isnan(run.parts[0][1].flops)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(1, 8192), (10, 8192), (64, 4096), (3 * 32 * 32, 256), (10**7, 256)])
+def test_short_rows_of_a_black_box_come_in_numbers(width, rows):
+    """A call of an estimator costs milliseconds before its first row: 256 rows of ten numbers would be all waiting."""
+    assert uncounted(width) == rows
+
+
+def test_a_function_of_short_rows_is_called_few_times():
+    calls = []
+
+    def model(x):
+        calls.append(len(x))
+        return x.sum(1)
+
+    pellucid.explain(model, np.ones((4, 8)), "exact_shapley", background=np.zeros((50, 8)) + np.arange(50)[:, None])
+    assert sum(calls) > 50_000 and max(calls) <= 8192 and len(calls) < 30

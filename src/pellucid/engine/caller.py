@@ -17,7 +17,7 @@ from ..problem.inputs import Inputs
 from ..problem.model import Beginning, Countable, Model
 from ..records.errors import Cancelled, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
-from .memory import OPAQUE_BATCH, count_row
+from .memory import OPAQUE_BATCH, count_row, uncounted
 
 MOST_LEARNED = 16
 """Versions and row shapes remembered per model."""
@@ -283,15 +283,17 @@ class Caller:
 
     def _counted(self) -> int:
         fixed = self.model.fixed_batch or self.learned.fixed
-        if fixed or self.inputs.opaque is not None or not isinstance(self.model, Countable):
+        if fixed or self.inputs.opaque is not None:
             return fixed or OPAQUE_BATCH
+        if not isinstance(self.model, Countable):
+            return uncounted(self.inputs.width)
         row, index = self.inputs.flat[:1].clone(), torch.zeros(1, dtype=torch.long)
         try:
             counted = count_row(lambda: self.outputs(row, index))  # the model alone: taking the row is no work of its
             self.learned.flops = counted.flops
             return counted.batch()
         except ModelError:  # it just answered this row, so it is the counting that it does not bear
-            return OPAQUE_BATCH
+            return uncounted(self.inputs.width)
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

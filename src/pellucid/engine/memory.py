@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 OPAQUE_BATCH = 256
-"""Rows at once for a black box, whose operations cannot be counted."""
+"""Rows at once for a black box, whose operations cannot be counted; more where rows are short."""
 LARGEST_BATCH = 8192
 LAUNCH = 10e-6
 OVERHEAD = 0.02
@@ -33,6 +33,15 @@ SPEED = 80e9
 CACHE = 2**20
 POSITIONS = {"convolution": 128, "product": 512}
 MEMORY = 2 * 2**30
+
+
+def uncounted(width: int) -> int:
+    """Rows of ``width`` numbers at once for a model whose operations cannot be counted.
+
+    Each call may cost milliseconds before the first row (a DataFrame, a pool of threads), so short rows come in
+    numbers: as many as fit the cache.
+    """
+    return max(OPAQUE_BATCH, 2 ** int(log2(min(CACHE, LARGEST_BATCH * 4 * width) / (4 * width))))
 
 
 @dataclass
