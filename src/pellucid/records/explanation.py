@@ -13,6 +13,8 @@ from .errors import InputError, shorten
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .sliced import Sliced
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanation(Answer):
@@ -88,6 +90,12 @@ class Explanation(Answer):
                 parts.append(part)
         columns = ["row", "output", "player", "value", "stderr"]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    def to_shap(self) -> Sliced:
+        """The same under shap's names (``values``, ``base_values``, ``data``, ``feature_names``), cut like shap's."""
+        from .sliced import sliced
+
+        return sliced(self)
 
     def __repr__(self) -> str:
         head = f"Explanation of {len(self)} rows by {self.method}: {self.players!r}"

@@ -84,6 +84,24 @@ def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, la
     return themed(alt.hconcat(*panels, spacing=14), words("alt_image", output=name), "shrink")
 
 
+def image_grid(explanation: Explanation, *, language: str = "en") -> alt.VConcatChart:
+    """A line for each row: the image, and its contributions to every output, all on one scale."""
+    import altair as alt
+
+    words, lines = Words(language), []
+    for row, names in enumerate(explanation.outputs):
+        heats = [heat_map(explanation, row, output) for output in range(len(names))]
+        picture = _picture(explanation.rows[row]) if isinstance(explanation.rows, np.ndarray) else None
+        panels: list[Any] = [] if picture is None else [_panel(picture).properties(title=words("panel_image"))]
+        largest = max(float(np.nanmax(np.abs(heat), initial=0.0)) for heat in heats)
+        below = picture if picture is not None and picture.shape[:2] == heats[0].shape else None
+        for heat, name in zip(heats, names, strict=True):
+            panels.append(_heat_panel(heat, fitted(name, 26), below=below, largest=largest))
+        lines.append(alt.hconcat(*panels, spacing=14))
+    listed = words.joined([fitted(name, 30) for name in dict.fromkeys(sum(explanation.outputs, ()))][:6])
+    return themed(alt.vconcat(*lines, spacing=10), words("alt_image", output=listed), "shrink")
+
+
 def importance_map(explanation: Explanation, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
     """The mean size of the contributions at each pixel over all rows."""
     import altair as alt
@@ -117,14 +135,16 @@ def _heat_panel(
     one_sided: bool = False,
     below: np.ndarray | None = None,
     regions: np.ndarray | None = None,
+    largest: float | None = None,
 ) -> Any:
     """A heat map with its legend; the scale is symmetrical around zero, and one-sided for sizes.
 
-    ``below`` is a picture that shows through, ``regions`` a label map whose borders are drawn.
+    ``below`` is a picture that shows through, ``regions`` a label map whose borders are drawn, ``largest`` the end of
+    the scale where it is not this map's own.
     """
     import altair as alt
 
-    largest = float(np.nanmax(np.abs(heat), initial=0.0)) or 1.0
+    largest = (largest or float(np.nanmax(np.abs(heat), initial=0.0))) or 1.0
     stops = np.linspace(0, 1, 3) if one_sided else np.linspace(-1, 1, 5)
     colours = DIVERGING[2:] if one_sided else DIVERGING
     ends = [0.0, largest] if one_sided else [-largest, 0.0, largest]

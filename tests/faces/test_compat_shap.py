@@ -1,0 +1,277 @@
+"""Shap's own examples with the import changed, and that they answer what pellucid.explain answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import pellucid
+from pellucid.compat import shap
+from pellucid.records.errors import InputError, NotApplicable, PellucidError, RemovalError, UnknownName
+
+pytest.importorskip("altair")
+datasets = pytest.importorskip("sklearn.datasets")
+from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
+from sklearn.ensemble import GradientBoostingRegressor  # noqa: E402
+from sklearn.linear_model import LinearRegression  # noqa: E402
+from sklearn.svm import SVC  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = datasets.load_diabetes(return_X_y=True, as_frame=True)
+    X = X[["age", "sex", "bmi", "bp", "s1", "s5"]]
+    return X, GradientBoostingRegressor(n_estimators=20, random_state=0).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = datasets.load_iris(return_X_y=True)
+    return X, CalibratedClassifierCV(SVC(), ensemble=False).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Pictures 8 × 8 with one channel last, and a small network trained on them, as a function of such pictures."""
+    data = datasets.load_digits()
+    pictures = (data.images[..., None] / 16).astype(np.float32)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 10), torch.nn.Softmax(1)
+    )
+    optimiser = torch.optim.Adam(net.parameters(), 0.01)
+    rows, labels = torch.from_numpy(pictures[:600]).permute(0, 3, 1, 2), torch.from_numpy(data.target[:600])
+    for _ in range(40):
+        optimiser.zero_grad()
+        torch.nn.functional.nll_loss(net(rows).clamp_min(1e-9).log(), labels).backward()
+        optimiser.step()
+
+    def f(x):
+        with torch.no_grad():
+            return net(torch.from_numpy(np.asarray(x, np.float32)).permute(0, 3, 1, 2)).numpy()
+
+    return pictures, f, net.eval(), data.target
+
+
+def test_the_readmes_first_example(diabetes):
+    X, model = diabetes
+    explainer = shap.Explainer(model)
+    shap_values = explainer(X[:20])
+
+    assert shap_values.shape == (20, 6) and len(shap_values) == 20
+    assert shap_values.feature_names == list(X.columns)
+    assert np.allclose(shap_values.values.sum(1) + shap_values.base_values, model.predict(X[:20]))
+    shap.plots.waterfall(shap_values[0])
+    shap.plots.force(shap_values[0])
+    shap.plots.beeswarm(shap_values)
+    shap.plots.bar(shap_values)
+    shap.initjs()
+
+
+def test_the_kernel_explainers_example(iris):
+    X, svm = iris
+    explainer = shap.KernelExplainer(svm.predict_proba, X[::3], link="logit")
+    shap_values = explainer.shap_values(X[1::40], nsamples=100)
+    assert shap_values.shape == (4, 4, 3) and explainer.expected_value.shape == (3,)
+    p = svm.predict_proba(X[1::40])
+    assert np.allclose(shap_values.sum(1) + explainer.expected_value, np.log(p / (1 - p)), atol=1e-6)
+    shap.force_plot(explainer.expected_value[0], shap_values[0, :, 0], X[1], link="logit")
+    assert explainer.shap_values(X[0]).shape == (4, 3)
+
+
+def test_the_image_example(digits):
+    pictures, f, *_ = digits
+    masker = shap.maskers.Image("blur(5,5)", pictures[0].shape)
+    explainer = shap.Explainer(f, masker, output_names=[str(i) for i in range(10)])
+    shap_values = explainer(
+        pictures[1000:1002], max_evals=500, batch_size=50, outputs=shap.Explanation.argsort.flip[:4]
+    )
+    assert shap_values.shape == (2, 8, 8, 1, 4)
+    top = np.sort(f(pictures[1000:1002]), 1)[:, ::-1][:, :4]
+    assert np.allclose(shap_values.values.sum((1, 2, 3)) + shap_values.base_values, top, atol=1e-5)
+    drawn = shap.image_plot(shap_values).to_dict()
+    assert len(drawn["vconcat"]) == 2 and len(drawn["vconcat"][0]["hconcat"]) == 5
+    listed = [shap_values.values[..., k] for k in range(4)]
+    assert shap.image_plot(listed, pictures[1000:1002], labels=["a", "b", "c", "d"], show=False).to_dict()["vconcat"]
+
+
+def test_values_are_those_of_explain(diabetes):
+    X, model = diabetes
+    ex = shap.ExactExplainer(model, X[:50])(X[:5])
+    ours = pellucid.explain(model, X[:5], "exact_shapley", background=X[:50], target="all")
+    assert np.array_equal(ex.values, ours.values) and np.array_equal(ex.base_values, ours.base[:, 0])
+    assert ex.record.method == "exact_shapley" and ex[0].record is None
+    again = ours.to_shap()
+    assert np.array_equal(again.values, ex.values) and again.feature_names == ex.feature_names
+    assert np.array_equal(np.asarray(again.data, float), X[:5].to_numpy())
+
+
+def test_standard_errors_come_along():
+    rng = np.random.default_rng(0)
+    background, rows = rng.normal(size=(5, 14)), rng.normal(size=(2, 14))
+    explainer = shap.KernelExplainer(lambda x: np.tanh(x[:, :7].sum(1)) * x[:, 8], background, seed=3)
+    ex = explainer(rows, max_evals=400)
+    assert (ex.error_std > 0).all() and ex[0].error_std.shape == (14,)
+    assert "low" in str(shap.plots.waterfall(ex[0]).to_dict()["datasets"])
+    same = shap.KernelExplainer(explainer.model, background, seed=3)(rows, max_evals=400)
+    assert np.array_equal(ex.values, same.values)
+
+
+def test_no_feature_is_zeroed():
+    """Shap's default keeps ten features; a sum of twenty has twenty."""
+    rng = np.random.default_rng(0)
+    weights, x = rng.normal(size=20), rng.normal(size=(1, 20))
+    explainer = shap.KernelExplainer(lambda x: x @ weights, np.zeros((1, 20)))
+    assert np.allclose(explainer.shap_values(x, nsamples=60, l1_reg="num_features(10)"), weights * x)
+
+
+@pytest.mark.parametrize("explainer", [shap.PermutationExplainer, shap.SamplingExplainer, shap.PartitionExplainer])
+def test_every_explainer_is_exact_on_a_sum(explainer):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(30, 4))
+    model = LinearRegression().fit(X, X @ [1.0, -2.0, 0.5, 0.0])
+    ex = explainer(model.predict, X)(X[:3])
+    assert np.allclose(ex.values, (X[:3] - X.mean(0)) * model.coef_, atol=1e-8)
+
+
+def test_columns_that_move_together_are_groups():
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=(60, 2))
+    X = np.column_stack([a[:, 0], a[:, 0] + 0.01 * rng.normal(size=60), a[:, 1]])
+    ex = shap.Explainer(lambda x: x[:, 0] * x[:, 1] + x[:, 2], shap.maskers.Partition(X))(X[:3])
+    assert ex.record.method == "owen"
+    assert np.allclose(ex.values.sum(1) + ex.base_values, X[:3, 0] * X[:3, 1] + X[:3, 2])
+    assert shap.Explainer(lambda x: x[:, 0], X)(X[:2]).record.method != "owen"
+
+
+def test_permutations_and_gradients_as_plain_arrays(digits):
+    pictures, _, net, _ = digits
+    X = np.random.default_rng(0).normal(size=(10, 5))
+    values = shap.PermutationExplainer(lambda x: x.prod(1), X).shap_values(X[:2], npermutations=5)
+    assert values.shape == (2, 5)
+    rows = torch.from_numpy(pictures[:4]).permute(0, 3, 1, 2)
+    values = shap.GradientExplainer(net, rows).shap_values(rows[:2])
+    assert values.shape == (2, 1, 8, 8, 10)
+
+
+def test_a_function_of_frames_is_given_frames(diabetes):
+    X, model = diabetes
+    seen = []
+
+    def f(rows):
+        seen.append(list(rows.columns))
+        return model.predict(rows)
+
+    ex = shap.Explainer(f, shap.maskers.Independent(X, max_samples=20))(X[:2])
+    assert seen[0] == list(X.columns) and ex.shape == (2, 6)
+
+
+def test_cluster_means_keep_their_weights():
+    X = np.array([[0.0, 1.0]] * 30 + [[10.0, 5.0]] * 10)
+    summary = shap.kmeans(X, 2)
+    rows = summary.rows()
+    assert np.allclose(rows.mean(0), X.mean(0)) and len(rows) == 4
+    explainer = shap.KernelExplainer(lambda x: x.sum(1), summary)
+    assert explainer.expected_value == pytest.approx(X.sum(1).mean())
+    assert len(shap.sample(X, 7)) == 7 and shap.sample(X, 100) is X
+
+
+# Cutting ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ex():
+    values = np.arange(24.0).reshape(4, 3, 2) - 7
+    return shap.Explanation(
+        values, np.arange(8.0).reshape(4, 2), np.arange(12).reshape(4, 3), ["age", "bmi", "bp"], ["no", "yes"],
+        values * 0 + 0.5, ("row", "feature", "output"),
+    )  # fmt: skip
+
+
+def test_parts_are_cut_together(ex):
+    one = ex[1, :, 1]
+    assert one.values.tolist() == ex.values[1, :, 1].tolist() and one.base_values == 3.0
+    assert one.data.tolist() == [3, 4, 5] and one.feature_names == ["age", "bmi", "bp"] and one.output_names == "yes"
+    assert ex[..., 1].shape == (4, 3) and ex[..., "yes"].base_values.tolist() == [1, 3, 5, 7]
+    column = ex[:, "bmi"]
+    assert column.shape == (4, 2) and column.data.tolist() == [1, 4, 7, 10] and column.feature_names == "bmi"
+    assert ex[:, 1].values.tolist() == column.values.tolist()
+    assert ex[[0, 2]].shape == (2, 3, 2) and ex[1:3].data.shape == (2, 3)
+    assert ex[np.array([True, False, False, True])].base_values.tolist() == [[0, 1], [6, 7]]
+    assert ex[-1].values.tolist() == ex.values[-1].tolist() and ex[0].error_std.shape == (3, 2)
+
+
+def test_verbs_fold_axes(ex):
+    mean = ex[..., 0].abs.mean(0)
+    assert mean.values.tolist() == np.abs(ex.values[..., 0]).mean(0).tolist()
+    assert mean.feature_names == ["age", "bmi", "bp"] and mean.axes == ("feature",)
+    assert ex.mean(2).base_values.tolist() == ex.base_values.mean(1).tolist()
+    assert ex[..., 0].max(0).values.tolist() == ex.values[..., 0].max(0).tolist()
+    assert ex.sum(1).shape == (4, 2) and ex.percentile(50, 0).shape == (3, 2) and ex.min(0).shape == (3, 2)
+    assert len(ex.sample(2)) == 2 and ex.sample(9) is ex
+    assert "4 rows" in repr(ex)
+
+
+def test_what_is_not_there_is_named(ex):
+    with pytest.raises(UnknownName, match="bmi"):
+        ex[:, "bmj"]
+    with pytest.raises(InputError, match="4 indices"):
+        ex[0, 0, 0, 0]
+    with pytest.raises(InputError, match=r"ex\[0, :, 1\]"):
+        shap.plots.waterfall(ex[0])
+    with pytest.raises(InputError, match=r"ex\[\.\.\., 1\]"):
+        shap.plots.beeswarm(ex)
+    with pytest.raises(NotApplicable, match="beeswarm"):
+        shap.plots.force(ex[..., 0])
+
+
+def test_plots_take_arrays_and_other_libraries_explanations(ex):
+    class Foreign:
+        values, base_values = ex.values[0, :, 0], 1.5
+        data, feature_names = np.array([1.0, 2.0, 3.0]), ["<b>", "\u202ex", "a\nb"]
+
+    assert "<b>" in str(shap.plots.waterfall(Foreign()).to_dict()["datasets"])
+    assert shap.plots.force(Foreign()).to_dict()["layer"]
+    assert shap.plots.bar(ex[..., 1].abs.mean(0)).to_dict()["layer"]
+    values = [ex.values[..., 0], ex.values[..., 1]]
+    stacked = shap.summary_plot(values, ex.data, feature_names=["a", "b", "c"], class_names=["no", "yes"], show=False)
+    assert {row["output"] for rows in stacked.to_dict()["datasets"].values() for row in rows} == {"no", "yes"}
+    assert shap.summary_plot(ex.values[..., 0], plot_type="bar").to_dict()["layer"]
+    assert shap.summary_plot(ex[..., 0]).to_dict()["layer"]
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def test_what_has_no_counterpart_says_what_has(iris):
+    X, svm = iris
+    for refused in (shap.DeepExplainer, shap.TreeExplainer, shap.LinearExplainer):
+        with pytest.raises(NotApplicable, match="Explainer\\(mod"):
+            refused(svm, X)
+    with pytest.raises(NotApplicable, match="permutation"):
+        shap.Explainer(svm, X, algorithm="tree")
+    with pytest.raises(NotApplicable, match="blur"):
+        shap.Explainer(svm, shap.maskers.Image("inpaint_telea"))(np.zeros((1, 8, 8, 3)))
+    with pytest.raises(NotApplicable, match="split"):
+        shap.maskers.Text()
+    with pytest.raises(RemovalError, match="background"):
+        shap.Explainer(svm)(X[:1])
+    with pytest.raises(NotApplicable, match="argsort"):
+        shap.Explainer(svm, X)(X[:2], outputs=shap.Explanation.abs)
+    with pytest.raises(NotApplicable, match="gradients"):
+        shap.GradientExplainer(svm, X)
+    with pytest.raises(NotApplicable, match="logit"):
+        shap.Explainer(svm, X, link="probit")
+    with pytest.raises(PellucidError, match="log-odds"):
+        shap.KernelExplainer(lambda x: (x[:, 0] > 5) * 1.0, X, link="logit").shap_values(X[:2])
+    with pytest.raises(NotApplicable, match="ColumnGroups"):
+        shap.maskers.Partition(X, clustering="cosine")
+
+
+def test_pictures_can_be_masked_by_values_and_colours(digits):
+    pictures, f, _, _ = digits
+    base = f(np.zeros((1, 8, 8, 1), np.float32))
+    for value in (0, np.zeros(1), np.zeros((8, 8, 1))):
+        ex = shap.Explainer(f, shap.maskers.Image(value, (8, 8, 1)))(pictures[:1], max_evals=200)
+        assert np.allclose(ex.base_values, base, atol=1e-6)
