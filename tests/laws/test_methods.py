@@ -20,6 +20,7 @@ EXPECTED = {
     "lime_neighbours": 9,
     "edge_filter": 2,
     "permutation_importance": 10,
+    "sage": 10,
 }
 """Methods that do not apply to all twelve problems (no gradients, no images), and to how many they do."""
 
