@@ -94,7 +94,7 @@ class Sage(Method):
             between = float(first.var(0, ddof=1).sum()) - noise
             wanted = min(most - 2 * PILOT / N, MOST_ORDERS, noise * (1 / ENOUGH - 1) / max(between, 1e-300))
             count = max(int(np.ceil(wanted)) if wanted <= 1 else 2 * int(wanted // 2), 1)
-        mean = sum(game.along(_nth(session, order), np.arange(N)) for order in range(count)) / count
+        mean = np.mean([game.along(_nth(session, order), np.arange(N)) for order in range(count)], axis=0)
         spread = float(mean.var(0, ddof=1).sum())
         return mean, count, min(noise / count / spread, 1.0) if spread > 0 else 0.0
 

@@ -7,6 +7,7 @@ from typing import Any
 from pellucid.records.drawing import register
 from pellucid.records.errors import UnknownName
 from pellucid.records.explanation import Explanation
+from pellucid.records.importance import Importance
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
 from pellucid.records.study import Study
@@ -97,6 +98,29 @@ def html_sets(sets: Sets) -> str:
     from . import html, narrative
 
     return html.told_snippet(sets, narrative.set_paragraphs)
+
+
+@register("plot", Importance)
+def plot_importance(importance: Importance, **options: Any) -> Any:
+    """Bars with their intervals, the most important first."""
+    from . import figures
+
+    return figures.overall(importance, **options).properties(background="white")
+
+
+@register("text", Importance)
+def text_importance(importance: Importance, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    """About all rows together: neither a row nor a reader's trade changes it."""
+    from . import overall
+
+    return overall.text(importance, language)
+
+
+@register("html", Importance)
+def html_importance(importance: Importance) -> str:
+    from . import html
+
+    return html.overall_snippet(importance)
 
 
 @register("html", Study)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pellucid import __version__
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
+from pellucid.records.importance import Importance
 from pellucid.records.messages import LANGUAGES, RANK
 from pellucid.records.study import Study
 
-from . import export, narrative
+from . import export, narrative, overall
 from .chapter import CASES, Chapter, embedded
 from .figures.theme import DARK
 from .overview import facts, summary, terms, warning
@@ -155,6 +156,22 @@ def told_snippet(answer: Any, told: Callable[[Any, int, str], list[str]], *, lan
     warnings = [warning(caution, words) for caution in answer.warnings]
     template = _environment().get_template("snippet.html.j2")
     return template.render(t=words, head=head, told=sentences, still=still, warnings=warnings)
+
+
+def overall_snippet(importance: Importance, *, language: str = "en") -> str:
+    """A fragment for notebooks: what matters over all rows, as a figure and in sentences. Without scripts."""
+    words = Words(language)
+    return (
+        _environment()
+        .get_template("snippet.html.j2")
+        .render(
+            t=words,
+            head=words.method(importance.method),
+            still=export.data_uri(importance.plot(language=language)),
+            told=overall.paragraphs(importance, language),
+            warnings=[warning(caution, words) for caution in importance.warnings],
+        )
+    )
 
 
 def card(study: Study, *, language: str = "en") -> str:

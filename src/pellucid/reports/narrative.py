@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from pellucid.records.answer import Answer
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.messages import LANGUAGES, RANK
@@ -87,7 +88,7 @@ def paragraphs(
         reasons = _reasons(explanation, row, output, words, schema)
         told = _for_and_against(reasons, words, audience)
         sure = _sureness(explanation, row, output, reasons, words, audience)
-    sure += _cautions(explanation, words)
+    sure += told_cautions(explanation, words)
     gap = "" if language == "zh" else " "
     parts = (decision, told, sure, [words.told(f"meaning_{audience}")])
     return [gap.join(part) for part in parts if part]
@@ -207,9 +208,9 @@ def _ties(reasons: list[Reason]) -> list[tuple[Reason, Reason]]:
     ]
 
 
-def _cautions(explanation: Explanation, words: Words) -> list[str]:
-    """The gravest cautions of the explanation; the rest are counted."""
-    grave = sorted((c for c in explanation.warnings if c.severity != "note"), key=lambda c: RANK[c.severity])
+def told_cautions(record: Answer, words: Words) -> list[str]:
+    """The gravest cautions of a record; the rest are counted."""
+    grave = sorted((c for c in record.warnings if c.severity != "note"), key=lambda c: RANK[c.severity])
     if not grave:
         return []
     told = [words.told("caution", caution=words.of(caution)) for caution in grave[:CAUTIONS]]

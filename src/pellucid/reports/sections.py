@@ -11,7 +11,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
 from pellucid.records.study import Study
 
-from . import comparison, figures, narrative
+from . import comparison, figures, narrative, overall
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
 from .overview import warning
 from .words import Words, cell, cut, number, percent
@@ -24,7 +24,7 @@ AGREE, DISAGREE = 0.7, 0.4  # mean rank correlation of the methods on one row
 def sections(chapter: Chapter) -> list[Section]:
     """Every section that has something to say, in the order of the page."""
     judged = (comparison.methods, comparison.agreement, comparison.truth)
-    made = (_performance, _cases, _importance, *judged, _data, _failed, _provenance, _command)
+    made = (_performance, _cases, _overall, _importance, *judged, _data, _failed, _provenance, _command)
     return [section for make in made if (section := make(chapter)) is not None]
 
 
@@ -164,6 +164,20 @@ def _highlighted(explanation: Explanation, row: int) -> list[dict[str, str]]:
         for v in values / largest
     ]
     return [{"text": cut(name), "shade": shade} for name, shade in zip(names, shades, strict=True)]
+
+
+def _overall(chapter: Chapter) -> Section | None:
+    """What the model needs over all test rows: a figure with intervals, and sentences."""
+    found, words = chapter.study.overall, chapter.words
+    if found is None:
+        return None
+    gap = "" if words.language == "zh" else " "
+    lead = gap.join([words("lead_overall"), overall.paragraphs(found, words.language)[0]])
+    section = chapter.section("overall", lead)
+    said = {"method": words.method(found.method), "rows": f"{len(found.ids):,}"}
+    chart = figures.overall(found, language=words.language)
+    section.pictures.append(chapter.picture(chart, words("caption_overall", **said)))
+    return section
 
 
 def _importance(chapter: Chapter) -> Section | None:

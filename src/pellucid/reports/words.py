@@ -18,6 +18,7 @@ import numpy as np
 from pellucid.records.answer import Answer
 from pellucid.records.errors import PellucidError, shorten
 from pellucid.records.finding import Finding
+from pellucid.records.importance import Importance
 from pellucid.records.messages import Caution, catalogue, say
 from pellucid.records.schema import Schema
 
@@ -161,6 +162,11 @@ class Words:
     def metric(self, name: str) -> str:
         """A metric's name for people; an unknown one is shown as it is."""
         return _head(self._glossary("metric", name)) or cut(name)
+
+    def loss(self, importance: Importance, output: int = 0) -> str:
+        """What an importance is measured in: the loss by its name for people, else the output's own name."""
+        asked = importance.target.get("loss", "") if importance.target.get("kind") == "loss" else ""
+        return self._glossary("loss", asked) or quoted(importance.outputs[0][output], 30)
 
     def table(self, name: str) -> str:
         """The heading of a finding's table; an unknown one is shown as it is."""

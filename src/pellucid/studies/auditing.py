@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..catalog import find
 from ..data.dataset import Dataset
 from ..data.profiling import profile
 from ..data.reading import read
@@ -22,6 +23,7 @@ from ..metrics.metric import Metric
 from ..problem.problem import Problem
 from ..records.explanation import Explanation
 from ..records.files import dumps, read_json
+from ..records.importance import Importance
 from ..records.joining import joined
 from ..records.messages import Caution
 from ..records.score import Score, Scores
@@ -38,6 +40,8 @@ BLOCK = 64
 """Items per unit of work; a failing unit is halved to the guilty item."""
 EVALUATIONS = {"image": 512}
 """Evaluations per explained number where no budget says otherwise; 1,024 for what is not listed."""
+OVERALL = "permutation_importance"
+"""The method that says what matters over all rows."""
 DISAGREE = 0.5
 EXPLAINING = 0.6
 """The share of a run's seconds that explaining may take; the rest is for grading."""
@@ -96,8 +100,9 @@ def audit(
             return publish(study, language)
     workshop = _workshop(plan, folder, listener or Silent(), workers, timeout)
     explanations, failed = _explained(plan, workshop, clock.at(EXPLAINING))
+    overall, unknown = _overall(plan, workshop, clock.at(EXPLAINING))
     scores, more = _graded(plan, workshop, explanations, clock.at(1.0))
-    failed = [*failed, *more]
+    failed = [*failed, *unknown, *more]
     study = Study(
         name=name or plan.model.name,
         folder=folder.path,
@@ -105,6 +110,7 @@ def audit(
         schema=data.schema,
         profile=profile(data),
         explanations=explanations,
+        overall=overall,
         scores=scores,
         findings=checked(plan.model, data, seed),
         failed=tuple(failed),
@@ -200,6 +206,28 @@ def _room(method: Method, problem: Problem) -> int:
     usual = EVALUATIONS.get(problem.kind, 1024)
     given = method != type(method)() or method.name == "exact_shapley"
     return max(usual, int(method.cost(problem.players.most)) + 2) if given else usual
+
+
+# What matters over all rows ----------------------------------------------------------------
+
+
+def _overall(plan: Plan, workshop: Workshop, deadline: float | None) -> tuple[Importance | None, list[Failure]]:
+    """Permutation importance on the test rows, one unit of work."""
+    problem = plan.overall
+    if problem is None:
+        return None, []
+    method = find("methods", OVERALL)
+
+    def job() -> bytes:
+        found = method.explain(problem, seed=plan.seed)
+        return replace(found, cost=replace(found.cost, seconds=0.0)).to_bytes()
+
+    key = key_of("overall", dict(plan.question), OVERALL, list(problem.inputs.ids))
+    workshop.run([Unit(key, "overall", OVERALL, (), job)], deadline)
+    entry = workshop.folder.ledger.entries()[key]
+    if entry.status == "ok":
+        return Importance.load(workshop.folder.result(key)), []
+    return None, [Failure(OVERALL, (), entry.status or "failed", entry.reason, entry.seconds)]
 
 
 # Grading -----------------------------------------------------------------------------------

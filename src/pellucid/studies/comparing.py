@@ -14,6 +14,7 @@ from ..engine.budget import Budget
 from ..engine.listener import Listener
 from ..methods.method import Method
 from ..problem.problem import Problem
+from ..records.answer import Answer
 from ..records.errors import Cancelled, InputError, PellucidError, shorten
 from ..records.explanation import Explanation
 from ..records.score import Scores
@@ -29,7 +30,6 @@ VOLATILE = ("created", "seconds", "command")
 """What two equal runs may differ in."""
 ENVIRONMENT = ("hardware", "versions")
 """Parts of the provenance that say where a run was made, not what was asked."""
-ARRAYS = ("attributions", "base", "full", "errors", "gaps", "columns", "background")
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ def _differences(a: Study, b: Study) -> list[dict[str, Any]]:
     places: list[dict[str, Any]] = []
     _walk("", _as_data(a), _as_data(b), places)
     own, others = ({f"explanations.{k}": e for k, e in study.explanations.items()} for study in (a, b))
-    own, others = ({**kept, "truth": study.truth} for kept, study in ((own, a), (others, b)))
+    own, others = ({**kept, "truth": study.truth, "overall": study.overall} for kept, study in ((own, a), (others, b)))
     for path in sorted(own.keys() | others.keys()):
         one, other = own.get(path), others.get(path)
         if one is None or other is None:
@@ -188,11 +188,11 @@ def _differences(a: Study, b: Study) -> list[dict[str, Any]]:
     return places
 
 
-def _arrays_of(explanation: Explanation) -> dict[str, np.ndarray | None]:
+def _arrays_of(record: Answer) -> dict[str, np.ndarray | None]:
     """Every array of a record, the players' map and the raw rows included."""
-    rows = explanation.rows if isinstance(explanation.rows, np.ndarray) else None
-    kept = {name: vars(explanation)[name] for name in ARRAYS}
-    return {**kept, "players.labels": explanation.players.labels, "rows": rows}
+    rows = record.rows if isinstance(record.rows, np.ndarray) else None
+    kept = {name: vars(record)[name] for name in (*record.by_row, *record.shared)}
+    return {**kept, "players.labels": record.players.labels, "rows": rows}
 
 
 def _as_data(study: Study) -> Any:
@@ -210,13 +210,13 @@ def _as_data(study: Study) -> Any:
     )
 
 
-def _record(explanation: Explanation) -> Any:
+def _record(record: Answer) -> Any:
     """The record as data, without what it cost in seconds, and in rows.
 
     A model that is met for the first time in a process is probed with some rows more, which says nothing of the answer;
     evaluations are compared.
     """
-    data = explanation.to_dict()
+    data = record.to_dict()
     return as_json({**data, "cost": {**data["cost"], "seconds": 0, "rows": 0}})
 
 

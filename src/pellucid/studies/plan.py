@@ -34,6 +34,8 @@ from .provenance import model_card
 
 BACKGROUND = 50
 """Training rows that stand in for what is absent in a table."""
+OVERALL = 500
+"""Test rows asked for what matters over all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,10 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The question: the problem (``explained`` are its raw rows), the methods and metrics, and all of it as data."""
+    """The question: the problem (``explained`` are its raw rows), the methods and metrics, and all of it as data.
+
+    ``overall`` asks for the loss on test rows, for what matters over all of them; None for what is no table.
+    """
 
     model: Model
     data: Dataset
@@ -65,6 +70,7 @@ class Plan:
     seed: int
     budget: Budget
     truth: Explanation | None
+    overall: Problem | None
     question: Mapping[str, Any]
 
 
@@ -88,8 +94,18 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     truth = None if choices.truth is None else _truth(choices.truth, problem, explained, background)
     metrics = tuple(chosen_metrics(choices.metrics, agreement=len(methods) > 1, truth=truth is not None))
     budget = Budget.of(choices.budget)
-    plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, {})
+    overall = _overall(model, test, absent, seed)
+    plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, overall, {})
     return replace(plan, question=_as_data(plan))
+
+
+def _overall(model: Model, test: Dataset, absent: Mapping[str, Any], seed: int) -> Problem | None:
+    """The loss on the test rows, at most :data:`OVERALL` of them drawn by the seed; None for other data than tables."""
+    if not test.is_table:
+        return None
+    rows = test.take(np.sort(np.random.default_rng([seed, 3]).permutation(len(test))[:OVERALL]))
+    problem = as_problem(model, rows.features, target=as_target("loss", rows), fine=False, seed=seed, **absent)
+    return problem if problem.players.is_shared and len(rows) > 1 else None
 
 
 def _as_data(plan: Plan) -> Any:

@@ -8,6 +8,7 @@ from .contributions import beside_truth, contributions, importance, mean_importa
 from .curves import curves, curves_named, precision_recall, reliability, roc, scatter
 from .images import heat_map, image_grid, image_overlay, importance_map, is_image
 from .matrices import advantage, agreement, agreement_matrix, confusion, confusion_counts, scores_matrix
+from .overall import overall
 from .profiles import correlations, distribution, distributions, missing, ranked_columns
 from .rules import rule_list, rule_overlay
 from .sets import set_list
@@ -16,7 +17,7 @@ from .swarms import beeswarm, summary
 __all__ = [
     "advantage", "agreement", "agreement_matrix", "beeswarm", "beside_truth", "confusion", "confusion_counts",
     "contributions", "correlations", "curves", "curves_named", "distribution", "distributions", "force", "heat_map",
-    "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance", "missing",
+    "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance", "missing", "overall",
     "precision_recall", "ranked_columns", "reliability", "roc", "rule_list", "rule_overlay", "scatter",
     "scores_matrix", "set_list", "summary", "waterfall",
 ]  # fmt: skip

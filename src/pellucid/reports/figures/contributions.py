@@ -40,7 +40,7 @@ def contributions(
     words = Words(language)
     bars = bars_of(explanation, row, output, k, words, schema)
     name = fitted(explanation.outputs[row][output], 30)
-    scale, axis = _room(bars), alt.Axis(tickCount=alt.ExprRef("narrow ? 2 : 4"))
+    scale, axis = room(bars), alt.Axis(tickCount=alt.ExprRef("narrow ? 2 : 4"))
     x = alt.X("value:Q", title=words("axis_contribution", output=name), scale=scale, axis=axis)
     tips = [
         alt.Tooltip("name:N", title=words("tip_player")),
@@ -49,7 +49,7 @@ def contributions(
     ]
     color = alt.Color("sign:N", scale=alt.Scale(domain=["up", "down"], range=[UP, DOWN]), legend=None)
     faded = alt.condition("datum.rest", alt.value(0.45), alt.value(1))
-    chart = _barred(bars, x, {"color": color, "opacity": faded, "tooltip": tips})
+    chart = barred(bars, x, {"color": color, "opacity": faded, "tooltip": tips})
     told = "; ".join(f"{fitted(bar['name'], 30)} {bar['short']}" for bar in bars[:3])
     return themed(chart, words("alt_contributions", output=name, told=told))
 
@@ -97,7 +97,7 @@ def _bar(label: str, name: str, cell: str, value: float, error: float) -> dict[s
     }  # fmt: skip
 
 
-def _room(bars: Sequence[dict[str, Any]]) -> alt.Scale:
+def room(bars: Sequence[dict[str, Any]]) -> alt.Scale:
     """The range of the bars and their intervals, zero among it, with a little air."""
     import altair as alt
 
@@ -107,7 +107,7 @@ def _room(bars: Sequence[dict[str, Any]]) -> alt.Scale:
     return alt.Scale(domain=[low - (air if low < 0 else 0), high + air], nice=False)
 
 
-def _barred(rows: list[dict[str, Any]], x: alt.X, look: dict[str, Any]) -> Any:
+def barred(rows: list[dict[str, Any]], x: alt.X, look: dict[str, Any]) -> Any:
     """Bars with intervals, the names on the left and the numbers in a column on the right."""
     import altair as alt
 
@@ -166,7 +166,7 @@ def importance(explanation: Explanation, *, output: int = 0, k: int = 15, langua
         "value:Q", title=words("axis_importance"), scale=scale, axis=alt.Axis(tickCount=alt.ExprRef("narrow ? 3 : 5"))
     )
     tips = [alt.Tooltip("name:N", title=words("tip_player")), alt.Tooltip("short:N", title=words("axis_importance"))]
-    chart = _barred(rows, x, {"color": alt.value(SERIES[0]), "tooltip": tips})
+    chart = barred(rows, x, {"color": alt.value(SERIES[0]), "tooltip": tips})
     told = "; ".join(f"{fitted(row['name'], 30)} {row['short']}" for row in rows[:3])
     return themed(chart, words("alt_importance", told=told))
 
