@@ -314,7 +314,7 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         arrays["pooling"] = estimates[0][2].pooling or method.pooling
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
-    spent = round(max((s.evaluations + s.gradient_steps for _, s, _ in estimates), default=0.0), 6) + 1
+    spent = round(max((s.spent.evaluations + s.spent.gradient_steps for _, s, _ in estimates), default=0.0), 6) + 1
     return kind(
         **arrays,
         players=problem.players,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -32,6 +33,14 @@ T = TypeVar("T")
 Recipe = Callable[[Tensor, Tensor], Tensor]
 SWEEP = 2**21
 """Values held at once while a shared design is swept over all questions."""
+
+
+@dataclass
+class Spent:
+    """What a method asked for so far, for each question: evaluations of v, and gradients."""
+
+    evaluations: float = 0.0
+    gradient_steps: float = 0.0
 
 
 class Session(RowMaker):
@@ -70,8 +79,7 @@ class Session(RowMaker):
         self.n = self.players.most
         self.kind, self.types = problem.kind, self.players.types
         self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.evaluations = 0.0
-        self.gradient_steps = 0.0
+        self.spent = Spent()
         if not self.opaque:
             self.x = self.inputs.flat
             self._labels = torch.from_numpy(self.players.labels.copy()).to(self.x.device)
@@ -95,7 +103,7 @@ class Session(RowMaker):
     @cached_property
     def empty(self) -> np.ndarray:
         """v(nobody), ``Float64[Q]``."""
-        self.evaluations += 1
+        self.spent.evaluations += 1
         nobody = np.zeros((1, self.n), dtype=bool)
         if not self.opaque and len(self.references) == 1 and self._all_owned and not self._carries:
             return self._empty_shared()
@@ -146,7 +154,7 @@ class Session(RowMaker):
         """
         if self._slopes is None:
             return self.gradients(lambda questions, _: self.x[self.item(questions)], 1, np.ones(1))
-        self.gradient_steps += 1
+        self.spent.gradient_steps += 1
         self._refuse_nan_slope(self._slopes, torch.arange(self.questions))
         return self._slopes.double().cpu().numpy()
 
@@ -188,7 +196,7 @@ class Session(RowMaker):
         """
         questions = np.arange(self.questions) if questions is None else np.asarray(questions)
         coalitions = np.asarray(coalitions, dtype=bool)
-        self.evaluations += coalitions.shape[-2] * len(questions) / self.questions
+        self.spent.evaluations += coalitions.shape[-2] * len(questions) / self.questions
         return self._values(coalitions, questions)
 
     def _values(self, coalitions: np.ndarray, questions: np.ndarray) -> np.ndarray:
@@ -229,7 +237,7 @@ class Session(RowMaker):
         Points are ``[b, D]`` in model space (opaque rows for a black box that takes such).
         """
         questions = torch.as_tensor(np.asarray(questions), dtype=torch.long)
-        self.evaluations += len(points) / self.questions
+        self.spent.evaluations += len(points) / self.questions
         found = self._every_output(self._points(points), self.item(questions))
         return np.take_along_axis(found, (questions % self.targets).numpy()[:, None], axis=1)[:, 0]
 
@@ -238,7 +246,7 @@ class Session(RowMaker):
 
         What :meth:`outputs` says of a question's points, for methods that ask the same points for all targets.
         """
-        self.evaluations += len(points) / len(self)
+        self.spent.evaluations += len(points) / len(self)
         return self._every_output(self._points(points), torch.as_tensor(np.asarray(items), dtype=torch.long))
 
     def margins(self, sources: np.ndarray, questions: Any) -> np.ndarray:
@@ -250,7 +258,7 @@ class Session(RowMaker):
         """
         chosen = np.asarray(questions)
         index, out = torch.from_numpy(chosen).long(), np.zeros(len(sources))
-        self.evaluations += len(sources) / self.questions
+        self.spent.evaluations += len(sources) / self.questions
 
         def work(part: slice) -> None:
             with torch.no_grad():
@@ -279,7 +287,7 @@ class Session(RowMaker):
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             )
         chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
-        self.gradient_steps += count * len(chosen) / self.questions
+        self.spent.gradient_steps += count * len(chosen) / self.questions
         factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
         out = torch.zeros((len(chosen), self.x.shape[1]), dtype=torch.float64, device=self.x.device)
 
@@ -308,6 +316,7 @@ class Session(RowMaker):
     def at(self, flat: Tensor) -> Session:
         """The same questions (target, players, noise) about other rows ``[N, D]``."""
         other = copy(self)
+        other.spent = copy(self.spent)
         other._forget()
         inputs = copy(self.inputs)
         folded = self.inputs.fold(flat.to(self.x), slice(None))
@@ -324,6 +333,7 @@ class Session(RowMaker):
         """The questions about some of the rows."""
         places = list(places)
         other = copy(self)
+        other.spent = copy(self.spent)
         other._forget()
         other.inputs, other.players = self.inputs.take(places), self.players.take(places)
         other._target = self._target.take(places)
@@ -342,7 +352,8 @@ class Session(RowMaker):
     def of_means(self) -> Session:
         """The same questions with a loss, or a function, taken of the mean output over reference rows.
 
-        v(S) is then the loss of the mean answer (what SAGE asks), not the mean of the losses.
+        v(S) is then the loss of the mean answer (what SAGE asks), not the mean of the losses. What is asked of it
+        counts as asked of this session.
         """
         other = copy(self)
         for name in ("empty", "start_values"):
@@ -362,6 +373,7 @@ class Session(RowMaker):
     def reseeded(self, seed: int, key: str | None = None) -> Session:
         """The same questions, the method's noise drawn anew; what stands for the absent is the problem's and stays."""
         other = copy(self)
+        other.spent = copy(self.spent)
         other.seed, other._key = seed, key or self._key
         return other
 

@@ -88,15 +88,22 @@ class Sage(Method):
         most = (session.allowance(MOST_ORDERS * each + 2, least=least) - 2) // max(each, 1)
         count, noise = self.orders or 1, float("nan")
         if self.orders is None:
-            rows = np.arange(min(PILOT, N))
-            first, second = (game.along(_nth(session, order), rows) for order in (0, 2))
-            noise = float(np.square(first - second).mean(0).sum()) / 2
-            between = float(first.var(0, ddof=1).sum()) - noise
-            wanted = min(most - 2 * PILOT / N, MOST_ORDERS, noise * (1 / ENOUGH - 1) / max(between, 1e-300))
-            count = max(int(np.ceil(wanted)) if wanted <= 1 else 2 * int(wanted // 2), 1)
+            count, noise = self._enough(game, session, most)
         mean = np.mean([game.along(_nth(session, order), np.arange(N)) for order in range(count)], axis=0)
         spread = float(mean.var(0, ddof=1).sum())
         return mean, count, min(noise / count / spread, 1.0) if spread > 0 else 0.0
+
+    def _enough(self, game: _Losses, session: Session, most: int) -> tuple[int, float]:
+        """How many orders are worth asking, and one order's share of a row's variance, from two on the first rows."""
+        N = len(session)
+        rows, left = np.arange(min(PILOT, N)), most - 2 * min(PILOT, N) / N
+        if left < 1:
+            return 1, float("nan")  # the budget has no room for a trial
+        first, second = (game.along(_nth(session, order), rows) for order in (0, 2))
+        noise = float(np.square(first - second).mean(0).sum()) / 2
+        between = max(float(first.var(0, ddof=1).sum()) - noise, 1e-300)
+        wanted = min(left, MOST_ORDERS, noise * (1 / ENOUGH - 1) / between)
+        return (1 if wanted <= 1 else max(2 * int(wanted // 2), 1)), noise
 
     def cost(self, players: int) -> float:
         return float((self.orders or MOST_ORDERS) * (players - 1) + 2)
