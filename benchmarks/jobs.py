@@ -83,6 +83,8 @@ def jobs() -> dict[str, Job]:
             _explain("mlp", 10, "kernel_shapley", background=100, samples=1_000)),
         Job("lime_table", "LIME, 5,000 samples, background 100, 20 rows", table, 100_000, 1.7,
             _explain("mlp", 20, "lime", background=100, samples=5_000)),
+        Job("lime_image", "LIME, 1,000 samples, 64 patches, one image", image, 1_000, 1.15,
+            _explain("resnet_64", 1, "lime", samples=1_000)),
         Job("exact_shapley", "exact Shapley, 8 players, 1,000 rows", Unit("small"), 256_000, 5.0,
             _explain("small", 1_000, "exact_shapley"), granted=0.010),
         Job("faithfulness", "faithfulness correlation, 100 subsets, one image", image, 100, 1.15, _faithfulness),

@@ -1,8 +1,18 @@
 """What "absent" can mean, by name: ``pellucid.removals.Blur(2.0)``."""
 
-from .modalities.image import Blur, Noise
+from .modalities.image import Blur, Noise, RegionMean
 from .modalities.tabular import Mode
 from .problem.conditional import ConditionalGaussian, ConditionalNearest
 from .problem.removal import Constant, Marginal, Replace
 
-__all__ = ["Blur", "ConditionalGaussian", "ConditionalNearest", "Constant", "Marginal", "Mode", "Noise", "Replace"]
+__all__ = [
+    "Blur",
+    "ConditionalGaussian",
+    "ConditionalNearest",
+    "Constant",
+    "Marginal",
+    "Mode",
+    "Noise",
+    "RegionMean",
+    "Replace",
+]

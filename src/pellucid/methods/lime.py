@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import torch
 
 from ..engine.estimate import Estimate
-from ..engine.session import Session
+from ..engine.session import SWEEP, Session
+from ..measures.line import Line, expected_overlap
 from ..records.messages import Caution
 from ..records.settings import Range
 from .method import Method
+from .neighbourhoods import APART, Distance, Kernel, Moved, Neighbourhood, Switches
 
 POOR_FIT = 0.3
+FIRST = {True: 512, False: 256}
+"""Rows of the first round, for tables and for players on and off."""
+MOST = {True: 20_000, False: 2_000}
+"""Rows at which a row's rounds end, settled or not."""
+SETTLED, UNSETTLED = 0.95, 0.8
+"""The expected overlap of the first players with another draw's that ends the rounds, and that is worth a caution."""
+DRAWS = 128
+"""Other draws looked at to tell it."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +35,34 @@ class Lime(Method):
     Columns of a table are varied around the row: numbers by their own spread (the background's, else 1), categories
     by drawing another background row's. Everywhere else players are switched on and off by the
     problem's removal. A value is the effect of the player's present state against the reference under
-    the fitted line; ``report="weights"`` gives the line's weights per standard deviation instead.
-    Standard errors are the robust ones of weighted least squares; the local fit (R², error) is in the notes.
+    the fitted line; ``report="weights"`` gives the line's weights per standard deviation instead. All targets of a
+    row share its sample and its passes.
+
+    Standard errors are robust ones, by drawn pair. In the notes: the local fit (R², error), the stability (the share
+    of the ``top`` players that another draw is expected to find again) and the rows drawn, which by default are
+    added row by row until that share is 0.95.
     """
 
-    samples: Annotated[int | None, Range(8, 1_000_000), "rows drawn around each row; none: 5000 (1000 on images)"] = (
-        None
-    )
+    samples: Annotated[
+        int | None,
+        Range(8, 1_000_000),
+        "rows drawn around each row; none: rounds until the first players are settled, to 20000 (2000 off tables)",
+    ] = None
     kernel_width: Annotated[
         float | None, Range(1e-3, 1e3), "width of the proximity kernel; none: 0.75·√n (0.25 for players on and off)"
     ] = None
+    distance: Annotated[
+        Distance | None, "distance in the kernel; none: euclidean for tables, cosine for players on and off"
+    ] = None
     penalty: Annotated[float, Range(0, 1e6), "ridge penalty on the weights"] = 1e-3
+    intercept: Annotated[bool, "fit the line's height too, so that it may miss the row itself"] = False
     complexity: Annotated[int | None, Range(1, 10_000), "Ω: the most players with a weight; none: all"] = None
+    selection: Annotated[
+        Literal["highest_weights", "forward"], "which players they are: largest weights, or best one after the other"
+    ] = "highest_weights"
     discretise: Annotated[bool, "vary numbers over quartiles of the background, as same or other bin"] = False
     report: Annotated[Literal["effects", "weights"], "effect against the reference, or weight per spread"] = "effects"
+    top: Annotated[int, Range(1, 10_000), "how many first players are to be settled"] = 5
 
     name: ClassVar[str] = "lime"
     title: ClassVar[str] = "LIME"
@@ -49,228 +74,129 @@ class Lime(Method):
         if session.n == 1:
             change = session.full - session.empty
             return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
-        if session.kind == "table" and session.players.is_shared:
-            return self._around_rows(session)
-        return self._on_and_off(session)
+        table = session.kind == "table" and session.players.is_shared
+        space = self._neighbourhood(session, table)
+        found = _Found.of(session)
+        for items in _blocks(space):
+            self._settle(space, items, self._rounds(space, table), found)
+        return found.estimate(session, min(self.top, session.n - 1))
 
     def cost(self, players: int) -> float:
         return float(self.samples or 5000)
 
-    # Tables: rows drawn around the row -----------------------------------------------------
-
-    def _around_rows(self, session: Session) -> Estimate:
-        samples = self._count(session, 5000, session.n + 2)
-        space = _Neighbourhood(session, self.discretise)
-        width = self.kernel_width or 0.75 * np.sqrt(session.n)
-        fits = []
-        for item, full in enumerate(session.full.reshape(len(session), -1)):
-            features, points = space.draw(session.noise(item * session.targets), item, samples)
-            weights = np.exp(-np.einsum("bi,bi->b", features, features) / width**2 / 2)
-            change = session.outputs_all(points, np.full(samples, item)) - full
-            fits += [self._fit(features, one, weights) for one in change.T]
-        values, errors, r2, error = (np.array(part) for part in zip(*fits, strict=True))
-        if self.report == "effects":
-            factor = np.repeat(space.effect, session.targets, 0)
-            values, errors = values * factor, errors * np.abs(factor)
-        return _estimate(session, values, errors, r2, error, samples)
-
-    def _count(self, session: Session, default: int, least: int) -> int:
-        """Rows to draw: as many as were asked for, else what the budget allows up to ``default``; both ends beside."""
+    def _neighbourhood(self, session: Session, table: bool) -> Neighbourhood:
+        """The rows to draw: as many as were asked for, else what the budget allows; both ends beside."""
+        n = session.n
         if self.samples is not None:
             session.allowance(self.samples + 2, least=self.samples + 2)
-            return self.samples
-        return min(session.allowance(default + 2, least=least + 2) - 2, default)
+            samples = self.samples
+        else:
+            least = n + 2 if table else min(n + 2, 2**n)
+            samples = min(session.allowance(MOST[table] + 2, least=least + 2) - 2, MOST[table])
+            if not table and 2**n <= FIRST[table]:
+                samples = min(samples, 2**n)
+        kernel = Kernel(
+            self.distance or ("euclidean" if table else "cosine"),
+            self.kernel_width or (0.75 * np.sqrt(n) if table else 0.25),
+        )
+        return Moved(session, samples, kernel, self.discretise) if table else Switches(session, samples, kernel)
 
-    def _fit(
-        self, features: np.ndarray, change: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float, float]:
-        """Weighted ridge through the row itself: weights, standard errors, R², local prediction error."""
-        keep = np.arange(features.shape[1])
-        if self.complexity is not None and self.complexity < len(keep):
-            first = _ridge(features, change, weights, self.penalty)[0]
-            size = np.abs(first) * np.sqrt(np.einsum("b,bi->i", weights, np.square(features)))
-            keep = np.sort(np.argsort(-size, kind="stable")[: self.complexity])
-        slope, errors, residual = _ridge(features[:, keep], change, weights, self.penalty)
-        values, spread = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-        values[keep], spread[keep] = slope, errors
-        return values, spread, *_quality(change, residual, weights)
+    def _rounds(self, space: Neighbourhood, table: bool) -> list[int]:
+        """How many rows there are after each round."""
+        if self.samples is not None or space.exact:
+            return [space.samples]
+        counts = [max(FIRST[table], APART * space.session.n)]
+        while counts[-1] < space.samples:
+            counts.append(2 * counts[-1])
+        return [min(count, space.samples) for count in counts]
 
-    # Regions and words: players on and off -------------------------------------------------
+    def _settle(self, space: Neighbourhood, items: np.ndarray, rounds: list[int], found: _Found) -> None:
+        """Round after round for those of the rows ``items`` whose first players are not settled yet."""
+        session, T = space.session, space.session.targets
+        points, counts, known = np.zeros((0, session.n)), np.zeros(0), np.zeros((len(items) * T, 0))
+        for start, stop in pairwise([0, *rounds]):
+            new_points, new_counts = space.seen(int(items[0]), slice(start, stop))
+            points, counts = np.vstack([points, new_points]), np.append(counts, new_counts)
+            known = np.hstack([known, space.answers(items, slice(start, stop))])
+            questions = (items[:, None] * T + np.arange(T)).ravel()
+            line = Line.through(points, counts, self.penalty, self.intercept)
+            self._fit(space, line, known - session.full[questions, None], questions, found)
+            open_ = (found.stability[questions] < SETTLED).reshape(-1, T).any(1)
+            if not open_.any():
+                return
+            items, known = items[open_], known[np.repeat(open_, T)]
 
-    def _on_and_off(self, session: Session) -> Estimate:
-        samples = self._count(session, 1000, min(session.n + 2, 2**session.n))
-        masks = session.design(_switches, session.n, samples)
-        width = self.kernel_width or 0.25
-        distance = 1 - np.sqrt(masks.mean(1))
-        weights = np.exp(-np.square(distance) / width**2)
-        features = masks - 1.0
-        if self.complexity is None:
-            return self._on_and_off_folded(session, masks, features, weights)
-        change = session.values(masks) - session.full[:, None]
-        fits = [self._fit(features, row, weights) for row in change]
-        values, errors, r2, error = (np.array(part) for part in zip(*fits, strict=True))
-        return _estimate(session, values, errors, r2, error, samples)
-
-    def _on_and_off_folded(
-        self, session: Session, masks: np.ndarray, features: np.ndarray, weights: np.ndarray
-    ) -> Estimate:
-        """One solve serves all questions; what it needs of v is folded as it comes."""
-        n = session.n
-        gram = features.T @ (weights[:, None] * features)
-        inverse = np.linalg.inv(gram + self.penalty * np.eye(n))
-        crossed, moments = np.zeros((session.questions, n)), np.zeros((session.questions, 2))
-        for part, v in session.sweep(masks):
-            change = v - session.full[:, None]
-            crossed += change @ (weights[part, None] * features[part])
-            moments += np.stack([np.square(change) @ weights[part], change @ weights[part]], axis=1)
-        values = crossed @ inverse
-        residual = moments[:, 0] - 2 * (values * crossed).sum(1) + ((values @ gram) * values).sum(1)
-        residual = np.maximum(residual, 0.0)
-        mass = weights.sum()
-        total = moments[:, 0] - np.square(moments[:, 1]) / mass
-        meat = features.T @ (np.square(weights)[:, None] * features)
-        spread = np.sqrt(((inverse @ meat) * inverse.T).sum(1))
-        freedom = max(1 - n / (mass**2 / np.square(weights).sum()), 0.05)
-        errors = np.sqrt(residual / mass / freedom)[:, None] * spread
-        r2 = np.where(total > 1e-24, 1 - residual / np.maximum(total, 1e-300), 1.0)
-        return _estimate(session, values, errors, r2, np.sqrt(residual / mass), len(masks))
-
-
-def _estimate(
-    session: Session, values: np.ndarray, errors: np.ndarray, r2: np.ndarray, error: np.ndarray, samples: int
-) -> Estimate:
-    rows, cautions = int((r2 < POOR_FIT).reshape(len(session), -1).any(1).sum()), ()
-    if rows:
-        cautions = (Caution.of("poor_local_fit", "yellow", rows=rows, total=len(session), lowest=float(r2.min())),)
-    notes = {"local_r2": r2, "local_error": error, "samples": samples}
-    return Estimate(values, stderr=errors, notes=notes, cautions=cautions)
+    def _fit(self, space: Neighbourhood, line: Line, answers: np.ndarray, questions: np.ndarray, found: _Found) -> None:
+        """Slopes, errors, fit and stability of ``questions`` whose changes are ``answers [q, b]``."""
+        session, slopes = space.session, line.slopes(answers)
+        n, count = session.n, self.complexity or session.n
+        noise = session.design(_noise, n)
+        moments = line.moments(answers) if count < n else None
+        factors = space.effect if self.report == "effects" else np.ones_like(space.effect)
+        residuals = None if moments is not None else line.residuals(answers, slopes)
+        for place, question in enumerate(questions.tolist()):
+            kept, own, slope = np.arange(n), line, slopes[place]
+            if moments is not None:
+                kept = line.chosen(slope, moments[place], count, self.selection == "forward")
+                own = line.narrowed(kept)
+                slope = own.slopes(answers[place, None])[0]
+            left = own.residuals(answers[place, None], slope[None]) if residuals is None else residuals[place, None]
+            factor = factors[question // session.targets, kept]
+            shifts = np.zeros((1, len(kept))) if space.exact else own.shifts(left[0], space.paired) * factor
+            found.put(question, kept, slope * factor, shifts, min(self.top, n - 1), noise)
+            found.r2[question], found.error[question] = (part[0] for part in own.quality(answers[place, None], left))
+        found.samples[questions] = answers.shape[1]
 
 
-def _ridge(
-    features: np.ndarray, change: np.ndarray, weights: np.ndarray, penalty: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slopes through the origin, their robust (HC0) standard errors and the residuals."""
-    root = np.sqrt(weights)
-    halved = features * root[:, None]  # a matrix times its own transpose takes half the work of a product of two
-    inverse = np.linalg.inv(halved.T @ halved + penalty * np.eye(features.shape[1]))
-    slope = inverse @ (halved.T @ (root * change))
-    residual = change - features @ slope
-    meat = np.multiply(halved, (root * residual)[:, None], out=halved)
-    covariance = inverse @ (meat.T @ meat) @ inverse
-    return slope, np.sqrt(np.maximum(np.diag(covariance), 0.0)), residual
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found of each question so far; later rounds overwrite earlier ones."""
+
+    values: np.ndarray
+    errors: np.ndarray
+    r2: np.ndarray
+    error: np.ndarray
+    stability: np.ndarray
+    samples: np.ndarray
+
+    @classmethod
+    def of(cls, session: Session) -> _Found:
+        wide, one = (session.questions, session.n), session.questions
+        return cls(np.zeros(wide), np.zeros(wide), *(np.full(one, np.nan) for _ in range(4)))
+
+    def put(
+        self, question: int, kept: np.ndarray, values: np.ndarray, shifts: np.ndarray, top: int, noise: np.ndarray
+    ) -> None:
+        """Values and their errors for the players ``kept``; 0 without an error for those left out."""
+        self.values[question], self.errors[question] = 0.0, np.nan
+        self.values[question, kept] = values
+        self.errors[question, kept] = np.sqrt(np.square(shifts).sum(0))
+        first = min(top, len(kept) - 1)
+        self.stability[question] = expected_overlap(values, shifts, first, noise) if first else np.nan
+
+    def estimate(self, session: Session, top: int) -> Estimate:
+        notes = {"local_r2": self.r2, "local_error": self.error, "samples": self.samples}
+        notes |= {"stability": self.stability, "top": top}
+        cautions = []
+        total = len(session)
+        poor = int((self.r2 < POOR_FIT).reshape(total, -1).any(1).sum())
+        if poor:
+            lowest = float(self.r2.min())
+            cautions.append(Caution.of("poor_local_fit", "yellow", rows=poor, total=total, lowest=lowest))
+        loose = int((self.stability < UNSETTLED).reshape(total, -1).any(1).sum())
+        if loose:
+            worst = {"lowest": float(np.nanmin(self.stability)), "samples": int(self.samples.max())}
+            cautions.append(Caution.of("unsettled_top", "note", k=top, rows=loose, total=total, **worst))
+        return Estimate(self.values, stderr=self.errors, notes=notes, cautions=tuple(cautions))
 
 
-def _quality(change: np.ndarray, residual: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Weighted R² and root mean squared error of the line near the row."""
-    mass = weights.sum()
-    mean = (weights @ change) / mass
-    total = weights @ np.square(change - mean)
-    left = weights @ np.square(residual)
-    return (1 - left / total if total > 1e-24 else 1.0), float(np.sqrt(left / mass))
+def _blocks(space: Neighbourhood) -> Iterator[np.ndarray]:
+    """Rows whose answers are held at once; one by one where the line sees something else around each."""
+    session = space.session
+    size = max(SWEEP // (space.samples * session.targets), 1) if space.shared else 1
+    for start in range(0, len(session), size):
+        yield np.arange(start, min(start + size, len(session)))
 
 
-def local_line(steps: np.ndarray, change: np.ndarray) -> tuple[float, float]:
-    """R² and error of the least-squares line through ``change [k]`` at ``steps [k, D]`` from the row.
-
-    NaN where there are no more points than elements: any line would do.
-    """
-    if steps.shape[1] >= len(steps):
-        return float("nan"), float("nan")
-    even = np.ones(len(change))
-    return _quality(change, _ridge(steps, change, even, 1e-9)[2], even)
-
-
-def _switches(rng: np.random.Generator, n: int, samples: int) -> np.ndarray:
-    """Players on and off by a fair coin; the first row has everyone."""
-    masks = rng.random((samples, n)) < 0.5
-    masks[0] = True
-    return masks
-
-
-class _Neighbourhood:
-    """How columns of a table are varied around a row, and what the line sees of it.
-
-    A numeric player owns one element and moves by its spread; any other player takes the elements of a drawn
-    background row as a whole, and the line sees "same" (0) or "other" (−1). Rows of whole numbers (bytes, truth
-    values) are drawn too: between two of them there is nothing.
-    """
-
-    def __init__(self, session: Session, discretise: bool):
-        self.x = session.x
-        references = session.background
-        self.draws = references[0] if len(references) == 1 else session.x
-        labels = session.players.labels[0]
-        self.owned = [np.flatnonzero(labels == player) for player in range(session.n)]
-        types = session.types or ("numeric",) * session.n
-        numeric = [
-            len(own) == 1 and kind in ("numeric", "ordinal") for own, kind in zip(self.owned, types, strict=True)
-        ]
-        moves = not discretise and self.x.is_floating_point()
-        self.moved = np.array(numeric) if moves else np.zeros(session.n, dtype=bool)
-        self.places = torch.as_tensor([own[0] for own, moved in zip(self.owned, self.moved, strict=True) if moved])
-        self.all_moved = bool(self.moved.all()) and self.places.tolist() == list(range(self.x.shape[1]))
-        self.bins = self._quartiles(np.array(numeric)) if discretise else {}
-        spread = self.draws.double().std(0, unbiased=False)
-        self.spread = torch.where(spread > 0, spread, 1.0)[self.places] if len(self.places) else None
-        self.effect = self._effects(session)
-
-    def _effects(self, session: Session) -> np.ndarray:
-        """What turns a weight into an effect against the references, ``Float64[N, n]``."""
-        effect = np.ones((len(session), session.n))
-        if self.spread is not None:
-            start = self.draws.double().mean(0)[self.places]
-            if len(session.background) != 1:
-                start = session.start[:, self.places].double()
-            moved = (self.x[:, self.places].double() - start) / self.spread
-            effect[:, self.moved] = moved.cpu().numpy()
-        for player in np.flatnonzero(~self.moved).tolist():
-            effect[:, player] = 1 - self._same(self.x, self.draws[None], player).mean(1)
-        return effect
-
-    def _quartiles(self, numeric: np.ndarray) -> dict[int, torch.Tensor]:
-        marks = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
-        return {
-            int(player): torch.quantile(self.draws[:, self.owned[player][0]].double(), marks)
-            for player in np.flatnonzero(numeric)
-        }
-
-    def _same(self, rows: torch.Tensor, others: torch.Tensor, player: int) -> np.ndarray:
-        """Whether rows ``[N, D]`` and others ``[1|N, b, D]`` agree in a player (fall into one bin), ``Bool[N, b]``."""
-        own = self.owned[player]
-        if player in self.bins:
-            a = torch.bucketize(rows[:, own].double().contiguous(), self.bins[player])[:, None]
-            b = torch.bucketize(others[..., own].double().contiguous(), self.bins[player])
-            return (a == b)[..., 0].cpu().numpy()
-        return (rows[:, None, own] == others[..., own]).all(-1).cpu().numpy()
-
-    def draw(self, rng: np.random.Generator, item: int, samples: int) -> tuple[np.ndarray, torch.Tensor]:
-        """Features ``Float64[b, n]`` (0 at the row itself) and the points ``[b, D]`` they stand for."""
-        if self.all_moved and self.spread is not None:
-            return self._draw_numbers(rng, item, samples, self.spread)
-        features = np.zeros((samples, len(self.owned)))
-        points = self.x[item].repeat(samples, 1)
-        if self.spread is not None:
-            steps = rng.standard_normal((samples, len(self.places)), dtype=np.float32)
-            points[:, self.places] += torch.from_numpy(steps).to(points) * self.spread.to(points)
-            features[:, self.moved] = steps
-        for player in np.flatnonzero(~self.moved).tolist():
-            own = torch.from_numpy(self.owned[player])
-            if len(self.draws) > 1:
-                drawn = self.draws[torch.from_numpy(rng.integers(len(self.draws), size=samples))]
-            else:
-                drawn = torch.where(torch.from_numpy(rng.random(samples) < 0.5)[:, None], self.draws, self.x[item])
-            points[:, own] = drawn[:, own]
-            features[:, player] = self._same(self.x[item][None], drawn[None], player)[0] - 1.0
-        features[0] = 0.0
-        points[0] = self.x[item]
-        return features, points
-
-    def _draw_numbers(
-        self, rng: np.random.Generator, item: int, samples: int, spread: torch.Tensor
-    ) -> tuple[np.ndarray, torch.Tensor]:
-        """The same where all players are numbers, in the order of the elements: nothing is gathered or scattered."""
-        steps = rng.standard_normal((samples, len(self.places)), dtype=np.float32)
-        steps[0] = 0.0
-        points = torch.addcmul(self.x[item], torch.from_numpy(steps).to(self.x), spread.to(self.x))
-        points[0] = self.x[item]
-        return steps.astype(np.float64), points
+def _noise(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal((DRAWS, n))

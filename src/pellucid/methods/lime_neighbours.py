@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..engine.estimate import Estimate
 from ..engine.session import Recipe, Session
+from ..measures.line import local_line
 from ..problem.model import Differentiable
 from ..records.settings import Range
-from .lime import local_line
 from .method import Method
 
 PARTS = 5

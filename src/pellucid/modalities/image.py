@@ -1,4 +1,4 @@
-"""Images: pixels, patches and regions as players; blur and noise as what is absent."""
+"""Images: pixels, patches and regions as players; blur, noise and a region's own colour as what is absent."""
 
 from __future__ import annotations
 
@@ -134,6 +134,26 @@ class Blur(TensorRemoval):
             pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
             images = F.conv2d(F.pad(images, pad, mode="reflect"), kernel.reshape(shape))
         return _as(images.reshape(-1, 1, channels * height * width), inputs.flat)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionMean(TensorRemoval):
+    """Absent pixels take the mean colour of their own player in this image: texture and edges go, the colour stays.
+
+    Players of a single pixel cannot be removed so.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("image",)
+
+    def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
+        channels, height, width = image_shape(inputs)
+        flat, labels = _as_float(inputs.flat), torch.from_numpy(players.labels.copy()).to(inputs.flat.device)
+        channel = torch.arange(channels, device=flat.device).repeat_interleave(height * width)
+        cells = ((labels + 1) * channels + channel).expand(len(flat), -1)  # a player's pixels of one colour
+        sums = flat.new_zeros((len(flat), (players.most + 1) * channels), dtype=torch.float64)
+        sizes = torch.zeros_like(sums).scatter_add_(1, cells, torch.ones_like(flat, dtype=torch.float64))
+        means = sums.scatter_add_(1, cells, flat.double()) / sizes.clamp(min=1)
+        return _as(means.gather(1, cells).to(flat.dtype)[:, None], inputs.flat)
 
 
 @dataclass(frozen=True, eq=False)

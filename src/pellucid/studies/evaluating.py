@@ -15,7 +15,7 @@ from ..engine.listener import Listener
 from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
-from ..modalities.image import Blur, Noise
+from ..modalities.image import Blur, Noise, RegionMean
 from ..problem.conditional import ConditionalGaussian, ConditionalNearest
 from ..problem.problem import Problem
 from ..problem.removal import Constant, Marginal, Removal, Replace
@@ -25,7 +25,7 @@ from ..records.explanation import Explanation
 from ..records.score import Scores
 from .naming import labels_of
 
-OWN_ROWS = {"Blur": Blur, "Noise": Noise, "Replace": Replace}
+OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
 CONDITIONAL = {"ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest}
 """Removals that are made again from their rows and settings; of any other kept rows are all there is to say."""
