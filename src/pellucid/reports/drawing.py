@@ -8,6 +8,7 @@ from pellucid.records.drawing import register
 from pellucid.records.errors import UnknownName
 from pellucid.records.explanation import Explanation
 from pellucid.records.importance import Importance
+from pellucid.records.interactions import Interactions
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
 from pellucid.records.study import Study
@@ -49,9 +50,34 @@ def text_explanation(explanation: Explanation, row: int = 0, language: str = "en
 
 @register("html", Explanation)
 def html_explanation(explanation: Explanation) -> str:
-    from . import html
+    from . import html, narrative
 
-    return html.snippet(explanation)
+    return html.snippet(explanation, narrative.paragraphs)
+
+
+@register("plot", Interactions)
+def plot_interactions(e: Interactions, kind: str = "heatmap", row: int = 0, **options: Any) -> Any:
+    """A row's interactions as a ``"heatmap"`` or as a ``"network"``."""
+    from . import figures
+
+    drawn = {"heatmap": figures.heatmap, "network": figures.network}
+    if kind not in drawn:
+        raise UnknownName.among("figure of interactions", kind, drawn)
+    return drawn[kind](e, row, **options).properties(background="white")
+
+
+@register("text", Interactions)
+def text_interactions(e: Interactions, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import together
+
+    return together.text(e, row, language, audience)
+
+
+@register("html", Interactions)
+def html_interactions(e: Interactions) -> str:
+    from . import html, together
+
+    return html.snippet(e, together.paragraphs)
 
 
 @register("plot", Rules)
@@ -74,7 +100,7 @@ def text_rules(rules: Rules, row: int = 0, language: str = "en", audience: str =
 def html_rules(rules: Rules) -> str:
     from . import html, narrative
 
-    return html.told_snippet(rules, narrative.rule_paragraphs)
+    return html.snippet(rules, narrative.rule_paragraphs)
 
 
 @register("plot", Sets)
@@ -97,7 +123,7 @@ def text_sets(sets: Sets, row: int = 0, language: str = "en", audience: str = "e
 def html_sets(sets: Sets) -> str:
     from . import html, narrative
 
-    return html.told_snippet(sets, narrative.set_paragraphs)
+    return html.snippet(sets, narrative.set_paragraphs)
 
 
 @register("plot", Importance)

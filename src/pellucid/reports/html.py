@@ -14,13 +14,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pellucid import __version__
+from pellucid.records.answer import Answer
 from pellucid.records.errors import InputError
-from pellucid.records.explanation import Explanation
 from pellucid.records.importance import Importance
 from pellucid.records.messages import LANGUAGES, RANK
 from pellucid.records.study import Study
 
-from . import export, narrative, overall
+from . import export, overall
 from .chapter import CASES, Chapter, embedded
 from .figures.theme import DARK
 from .overview import facts, summary, terms, warning
@@ -137,25 +137,14 @@ def _policy(scripts: Sequence[str], style: str) -> str:
     )
 
 
-def snippet(explanation: Explanation, *, language: str = "en") -> str:
-    """A fragment for notebooks: the first row's figure and sentences. Without scripts."""
-    shown: dict[str, Any] = {"head": f"{len(explanation)} × {Words(language).method(explanation.method)}", "still": ""}
-    if len(explanation):
-        shown["still"] = export.data_uri(explanation.plot(0, language=language))
-        shown["told"] = narrative.paragraphs(explanation, 0, language)
-    shown["warnings"] = [warning(caution, Words(language)) for caution in explanation.warnings]
-    return _environment().get_template("snippet.html.j2").render(t=Words(language), told=shown.pop("told", []), **shown)
-
-
-def told_snippet(answer: Any, told: Callable[[Any, int, str], list[str]], *, language: str = "en") -> str:
-    """A fragment for notebooks: the first row's figure, and its sentences by ``told``. Without scripts."""
-    words, sentences, still = Words(language), [], ""
+def snippet(answer: Answer, told: Callable[..., list[str]], *, language: str = "en") -> str:
+    """A fragment for notebooks: the first row's figure, and what ``told`` says of it. Without scripts."""
+    shown: dict[str, Any] = {"head": f"{len(answer)} × {Words(language).method(answer.method)}", "still": ""}
     if len(answer):
-        still, sentences = export.data_uri(answer.plot(0, language=language)), told(answer, 0, language)
-    head = f"{len(answer)} × {words.method(answer.method)}"
-    warnings = [warning(caution, words) for caution in answer.warnings]
-    template = _environment().get_template("snippet.html.j2")
-    return template.render(t=words, head=head, told=sentences, still=still, warnings=warnings)
+        shown["still"] = export.data_uri(answer.plot(0, language=language))
+        shown["told"] = told(answer, 0, language)
+    shown["warnings"] = [warning(caution, Words(language)) for caution in answer.warnings]
+    return _environment().get_template("snippet.html.j2").render(t=Words(language), told=shown.pop("told", []), **shown)
 
 
 def overall_snippet(importance: Importance, *, language: str = "en") -> str:

@@ -81,8 +81,8 @@ def paragraphs(
         raise InputError(f"row {row} of an explanation of {len(explanation)} rows")
     row %= len(explanation)
     words = Words(language)
-    decision = [words.told("machine")] if audience == "person" else []
-    decision.append(_decision(explanation, row, output, words, audience))
+    first = [words.told("machine")] if audience == "person" else []
+    first.append(decision(explanation, row, output, words, audience))
     told, sure = [words.told("undefined")], []
     if np.isfinite(explanation.full[row, output]) and np.isfinite(explanation.attributions[row, :, output]).any():
         reasons = _reasons(explanation, row, output, words, schema)
@@ -90,11 +90,12 @@ def paragraphs(
         sure = _sureness(explanation, row, output, reasons, words, audience)
     sure += told_cautions(explanation, words)
     gap = "" if language == "zh" else " "
-    parts = (decision, told, sure, [words.told(f"meaning_{audience}")])
+    parts = (first, told, sure, [words.told(f"meaning_{audience}")])
     return [gap.join(part) for part in parts if part]
 
 
-def _decision(explanation: Explanation, row: int, output: int, words: Words, audience: str) -> str:
+def decision(explanation: Answer, row: int, output: int, words: Words, audience: str) -> str:
+    """What the output of a row is, and what it would be with everything absent."""
     base, full = float(explanation.base[row, output]), float(explanation.full[row, output])
     return words.told(
         f"decision_{audience}",

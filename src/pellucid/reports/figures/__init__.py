@@ -7,6 +7,7 @@ from .adding_up import force, waterfall
 from .contributions import beside_truth, contributions, importance, mean_importance
 from .curves import curves, curves_named, precision_recall, reliability, roc, scatter
 from .images import heat_map, image_grid, image_overlay, importance_map, is_image
+from .interactions import heatmap, network
 from .matrices import advantage, agreement, agreement_matrix, confusion, confusion_counts, scores_matrix
 from .overall import overall
 from .profiles import correlations, distribution, distributions, missing, ranked_columns
@@ -17,7 +18,7 @@ from .swarms import beeswarm, summary
 __all__ = [
     "advantage", "agreement", "agreement_matrix", "beeswarm", "beside_truth", "confusion", "confusion_counts",
     "contributions", "correlations", "curves", "curves_named", "distribution", "distributions", "force", "heat_map",
-    "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance", "missing", "overall",
-    "precision_recall", "ranked_columns", "reliability", "roc", "rule_list", "rule_overlay", "scatter",
-    "scores_matrix", "set_list", "summary", "waterfall",
+    "heatmap", "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance",
+    "missing", "network", "overall", "precision_recall", "ranked_columns", "reliability", "roc", "rule_list",
+    "rule_overlay", "scatter", "scores_matrix", "set_list", "summary", "waterfall",
 ]  # fmt: skip

@@ -55,7 +55,7 @@ def scores_matrix(scores: Sequence[Score], *, language: str = "en") -> alt.Layer
     if not metrics:
         raise NotApplicable("there are no scores to draw")
     better = {score.metric: score.better for score in scores}
-    heads = _headings([words.metric(metric) for metric in metrics], [ARROW[better[metric]] for metric in metrics])
+    heads = headings([words.metric(metric) for metric in metrics], [ARROW[better[metric]] for metric in metrics])
     columns = dict(zip(metrics, heads, strict=True))
     names = dict(zip(methods, unique([fitted(words.method(method), 26) for method in methods]), strict=True))
     rows = []
@@ -66,14 +66,12 @@ def scores_matrix(scores: Sequence[Score], *, language: str = "en") -> alt.Layer
         control = mine[0].control
         rows.append({"metric": columns[metric], "method": words("control"), "text": number(control), "ahead": None,
                      "ink": "grey", "name": words("control"), "full": words.metric(metric)})  # fmt: skip
-    x = alt.X("metric:N", scale=alt.Scale(domain=heads), title=None, axis=_top(heads))
+    x = alt.X("metric:N", scale=alt.Scale(domain=heads), title=None, axis=top_axis(heads))
     y = alt.Y("method:N", scale=alt.Scale(domain=[*names.values(), words("control")]), title=None)
     scale = alt.Scale(domain=[-1, -0.5, 0, 0.5, 1], range=[POOR, "#eab07c", "#f1f1ee", "#8cc0c9", GOOD])
     tips = [alt.Tooltip(f"{field}:N", title=words(code)) for field, code in
             (("name", "tip_method"), ("full", "tip_metric"), ("text", "tip_value"))]  # fmt: skip
-    chart = _matrix(rows, x, y, "ahead", scale, tips).properties(
-        width=84 * len(metrics), height=32 * (len(methods) + 1)
-    )
+    chart = matrix(rows, x, y, "ahead", scale, tips).properties(width=84 * len(metrics), height=32 * (len(methods) + 1))
     return themed(chart, words("alt_scores"), "scroll")
 
 
@@ -94,7 +92,7 @@ def _score_cell(column: str, method: str, score: Score, ahead: float, words: Wor
     }  # fmt: skip
 
 
-def _top(heads: Sequence[str], upright: bool = False) -> alt.Axis:
+def top_axis(heads: Sequence[str], upright: bool = False) -> alt.Axis:
     """Headings above a matrix, in lines where they have them; ``upright`` where columns are narrow."""
     import altair as alt
 
@@ -105,14 +103,14 @@ def _top(heads: Sequence[str], upright: bool = False) -> alt.Axis:
     return alt.Axis(labelAngle=0, labelExpr="split(datum.label, '\\n')", labelPadding=6 + 13 * most, **look)
 
 
-def _headings(texts: Sequence[str], arrows: Sequence[str] = ()) -> list[str]:
+def headings(texts: Sequence[str], arrows: Sequence[str] = ()) -> list[str]:
     """Texts in short lines, the shorter ones led by empty lines so that all end just above their column."""
     broken = [_lines(text) + arrow for text, arrow in zip(texts, arrows or [""] * len(texts), strict=True)]
     most = max((text.count("\n") for text in broken), default=0)
     return unique(["\n" * (most - text.count("\n")) + text for text in broken])
 
 
-def _matrix(
+def matrix(
     rows: list[dict[str, Any]], x: alt.X, y: alt.Y, field: str, scale: alt.Scale, tips: list[alt.Tooltip]
 ) -> Any:
     """Coloured cells with their numbers written on them; cells without a colour stay empty paper."""
@@ -153,7 +151,7 @@ def agreement_matrix(explanations: Mapping[str, Explanation], *, language: str =
     words = Words(language)
     names = unique([fitted(words.method(name), 26) for name in explanations])
     matrix = agreement(explanations)
-    heads = _headings(names)
+    heads = headings(names)
     places = range(len(names))
     rows = [_square(names[i], heads[j], names[j], float(matrix[i, j])) for i in places for j in places]
     return themed(_squares(rows, names, heads, words, wide=True), words("alt_agreement"), "scroll")
@@ -171,7 +169,7 @@ def _squares(rows: list[dict[str, Any]], names: list[str], heads: list[str], wor
     """A square matrix of values in −1…1; ``heads`` are the names as they stand above the columns."""
     import altair as alt
 
-    x = alt.X("column:N", scale=alt.Scale(domain=heads), title=None, axis=_top(heads, upright=not wide))
+    x = alt.X("column:N", scale=alt.Scale(domain=heads), title=None, axis=top_axis(heads, upright=not wide))
     y = alt.Y("row:N", scale=alt.Scale(domain=names), title=None)
     scale = alt.Scale(domain=[-1, -0.5, 0, 0.5, 1], range=list(DIVERGING))
     tips = [
@@ -180,14 +178,14 @@ def _squares(rows: list[dict[str, Any]], names: list[str], heads: list[str], wor
         alt.Tooltip("text:N", title=words("tip_value")),
     ]
     across, down = (80, 34) if wide else (26, 22)
-    return _matrix(rows, x, y, "value", scale, tips).properties(width=across * len(heads), height=down * len(names))
+    return matrix(rows, x, y, "value", scale, tips).properties(width=across * len(heads), height=down * len(names))
 
 
 def correlation_squares(names: Sequence[str], matrix: np.ndarray, words: Words) -> Any:
     """The lower half of a correlation matrix; numbers are written in while they still fit."""
     labels = unique([fitted(name, 20) for name in names])
     wide = len(labels) <= 6
-    heads = _headings(labels) if wide else labels
+    heads = headings(labels) if wide else labels
     rows = [
         _square(labels[i], heads[j], labels[j], float(matrix[i, j])) for i in range(len(labels)) for j in range(i + 1)
     ]
@@ -213,7 +211,7 @@ def confusion(finding: Finding, *, language: str = "en") -> alt.LayerChart:
     classes = list(dict.fromkeys([true for true, _, _ in counts] + [guess for _, guess, _ in counts]))
     labels = dict(zip(classes, unique([fitted(name, 20) for name in classes]), strict=True))
     few = len(classes) <= 5
-    heads = dict(zip(classes, _headings(classes) if few else labels.values(), strict=True))
+    heads = dict(zip(classes, headings(classes) if few else labels.values(), strict=True))
     totals = {name: sum(n for true, _, n in counts if true == name) or 1.0 for name in classes}
     rows = [
         {"true": labels[true], "head": heads[guess], "predicted": labels[guess], "share": n / totals[true],
@@ -224,7 +222,7 @@ def confusion(finding: Finding, *, language: str = "en") -> alt.LayerChart:
         "head:N",
         scale=alt.Scale(domain=list(heads.values())),
         title=words("axis_predicted"),
-        axis=_top(list(heads.values()), upright=not few),
+        axis=top_axis(list(heads.values()), upright=not few),
     )
     y = alt.Y("true:N", scale=alt.Scale(domain=list(labels.values())), title=words("axis_true"))
     scale = alt.Scale(domain=[0, 1], range=["#eef3f8", "#174f87"])
@@ -235,6 +233,6 @@ def confusion(finding: Finding, *, language: str = "en") -> alt.LayerChart:
         alt.Tooltip("share:Q", format=".1%", title=words("tip_share")),
     ]
     across, down = (84, 46) if few else (34, 28)
-    chart = _matrix(rows, x, y, "share", scale, tips)
+    chart = matrix(rows, x, y, "share", scale, tips)
     chart = chart.properties(width=across * len(classes), height=down * len(classes))
     return themed(chart, words("alt_confusion"), "scroll")
