@@ -222,7 +222,7 @@ class _Search:
     def _ask(self, chosen: list[int]) -> None:
         drawn = [self._drawn(node) for node in chosen]
         coalitions = np.concatenate([masks for masks, _ in drawn])[:, self.back]
-        found, at = self.session.values(coalitions[None], [self.question])[0], 0
+        found, at = self.session.values(coalitions, [self.question])[0], 0
         for node, (masks, order) in zip(chosen, drawn, strict=True):
             own = found[at : at + len(masks)].reshape(-1, 2, len(order) - 1)
             at += len(masks)
