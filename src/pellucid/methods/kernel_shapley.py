@@ -68,8 +68,8 @@ class Fit:
 
     With signs s = ±1 of the first of each pair and the odd part o = (v(S) − v(Sᶜ))/2, an additive game has
     o = s·φ/2; φ = o · ``solve`` + ``share`` · (v(N) − v(∅)) is the constrained fit. ``groups`` are runs of pairs whose
-    residuals are pooled, ``spread`` what the variance of one weighs in each value, ``blocks`` where the runs of pairs
-    begin that partition the players: those of one size from one random order.
+    residuals are pooled, ``spread`` what the variance of one weighs in each value, ``balance`` the pairs that partition
+    the players.
     """
 
     pairs: Pairs
@@ -78,7 +78,7 @@ class Fit:
     share: np.ndarray
     groups: tuple[slice, ...]
     spread: np.ndarray
-    blocks: np.ndarray
+    balance: _Balance
 
     def errors(self, values: np.ndarray, odd: np.ndarray) -> np.ndarray:
         """Standard errors ``[q, n]`` from the residuals of odd parts ``[q, pairs]``; NaN where no pair is left over.
@@ -98,23 +98,33 @@ class Fit:
         variance = np.zeros_like(values)
         for group, spread in zip(self.groups, self.spread, strict=True):
             variance += np.square(residual[:, group]).mean(1, keepdims=True) * pairs / left * spread
-        return widening(left) * np.sqrt(variance * self._effect(residual)[:, None])
+        return widening(left) * np.sqrt(variance * self.balance.effect(residual)[:, None])
 
-    def _effect(self, residual: np.ndarray) -> np.ndarray:
+
+@dataclass(frozen=True, eq=False)
+class _Balance:
+    """Runs of pairs of one size that have no player twice: parts of one random order, which balance each other.
+
+    ``one`` and ``other`` are the places of any two pairs of a run, ``crossed`` their weights' inner product over the
+    players, ``own`` that of each pair with itself, 0 for sizes that were drawn whole.
+    """
+
+    runs: int
+    one: np.ndarray
+    other: np.ndarray
+    crossed: np.ndarray
+    own: np.ndarray
+
+    def effect(self, residual: np.ndarray) -> np.ndarray:
         """How much the variance differs from that of pairs drawn one by one, ``Float64[q]`` (Kish 1965, design effect).
 
-        Pairs that partition the players balance each other where interactions are few; what they do together is told
-        by the sums of their contributions over the squares of these, over all players, drawn towards 1.
+        The squares of what the pairs of a run do to the values together over those of what each does alone, summed
+        over all players, drawn towards 1.
         """
-        partial = slice(self.groups[0].start, self.groups[-1].stop) if self.groups else slice(0)
-        starts = np.unique(np.maximum(self.blocks, partial.start)) - partial.start
-        starts = starts[starts < partial.stop - partial.start]
-        together, apart = np.zeros(len(residual)), np.full(len(residual), 1e-300)
-        for weight in self.solve[partial].T if len(starts) else ():
-            single = residual[:, partial] * weight
-            together += np.square(np.add.reduceat(single, starts, axis=1)).sum(1)
-            apart += np.square(single).sum(1)
-        return (together / apart * len(starts) + CALM) / (len(starts) + CALM)
+        apart = np.square(residual) @ self.own
+        together = apart + 2 * (residual[:, self.one] * residual[:, self.other]) @ self.crossed
+        ratio = np.divide(together, apart, out=np.ones_like(apart), where=apart > 0)
+        return (np.maximum(ratio, 0.0) * self.runs + CALM) / (self.runs + CALM)
 
 
 def _design(rng: np.random.Generator, n: int, pairs: int) -> Fit:
@@ -131,21 +141,32 @@ def fitted_to(pairs: Pairs) -> Fit:
     solve = (free @ np.linalg.pinv(gram, hermitian=True) @ free.T @ (half.T * weights)).T
     share = (1 - (half @ np.ones(n)) @ solve) / n
     spread = np.array([(missed[own, None] * np.square(solve[own])).sum(0) for own in groups]).reshape(-1, n)
-    return Fit(Pairs(first, pairs.exact), signs, solve, share, groups, spread, _partitions(first))
+    return Fit(
+        Pairs(first, pairs.exact),
+        signs,
+        solve,
+        share,
+        groups,
+        spread,
+        _balance(first, np.where(missed[:, None] > 0, solve, 0.0)),
+    )
 
 
-def _partitions(first: np.ndarray) -> np.ndarray:
-    """Where runs of equal size begin that have no player twice, ``Int[runs]``; the smaller of each pair counts."""
-    n = first.shape[1]
+def _balance(first: np.ndarray, solve: np.ndarray) -> _Balance:
+    """Of pairs in the order of their sizes; the smaller coalition of each counts. Weights of 0: drawn whole."""
+    n, runs = first.shape[1], []
     smaller = np.where((2 * first.sum(1) > n)[:, None], ~first, first)
-    starts, seen, size = [], np.ones(n, dtype=bool), 0
-    for place, row in enumerate(smaller):
+    seen, size = np.ones(n, dtype=bool), 0
+    for place in np.flatnonzero(solve.any(1)):
+        row = smaller[place]
         if row.sum() != size or (seen & row).any():
-            starts.append(place)
-            seen, size = row.copy(), row.sum()
-        else:
-            seen |= row
-    return np.array(starts, dtype=int)
+            runs.append([])
+            seen, size = np.zeros(n, dtype=bool), row.sum()
+        runs[-1].append(place)
+        seen |= row
+    linked = [(a, b) for run in runs for k, b in enumerate(run) for a in run[:k]]
+    one, other = np.array(linked, dtype=int).reshape(-1, 2).T
+    return _Balance(len(runs), one, other, (solve[one] * solve[other]).sum(1), np.square(solve).sum(1))
 
 
 def _grouped(first: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, ...]]:
