@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 PEERS ?=
+SHAPLEY_PEERS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -37,6 +38,7 @@ bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/memory.py --write
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/speed.py --write $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python benchmarks/shapley.py --quick $(if $(SHAPLEY_PEERS),--peers $(SHAPLEY_PEERS))
 
 clean:
 	rm -rf $(VENV) build dist .ruff_cache .hypothesis

@@ -1,0 +1,82 @@
+"""Our Shapley estimators on games, through the public door; a worker of ``shapley.py``.
+
+The model is a function of rows of zeros and ones, absent players being set to 0; one more column, which nobody owns,
+says which of the game's rows is meant, so that a batch of rows is asked in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from games import Game, Known
+from shapley_play import Estimated, Way, main
+
+import pellucid
+from pellucid.catalog import everything
+from pellucid.removals import Constant
+
+CHOSEN: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "kernel": ("kernel_shapley", {}, False),
+    "permutation": ("permutation_shapley", {}, False),
+    "odd GP": ("odd_gp_shapley", {"fit": "row"}, False),
+    "odd GP, one-shot": ("odd_gp_shapley", {"fit": "one_shot"}, True),
+    "odd GP, pooled": ("odd_gp_shapley", {"fit": "pooled"}, True),
+    "shapley": ("shapley", {}, False),
+}
+"""Method, settings, and whether all rows of a game are asked in one call."""
+
+
+class _Rows:
+    """A game as a model of rows; counts evaluations and the CPU seconds spent in them."""
+
+    def __init__(self, game: Game | Known):
+        self.game, self.evaluations, self.seconds = game, 0, 0.0
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        began = process_time()
+        which = rows[:, -1].astype(int)
+        answers = np.empty(len(rows))
+        for row in np.unique(which):
+            own = which == row
+            answers[own] = self.game.values(int(row), rows[own, :-1] > 0.5)
+        self.evaluations += len(rows)
+        self.seconds += process_time() - began
+        return answers
+
+
+def estimates(
+    game: Game | Known, rows: Sequence[int] | np.ndarray, method: str, budget: int, seed: int, **settings: Any
+) -> Estimated:
+    """Rows with equally many players, explained in one call."""
+    n = (game.game if isinstance(game, Known) else game).players(int(rows[0]))
+    x = np.ones((len(rows), n + 1))
+    x[:, n] = rows
+    players = pellucid.players.Players.shared(np.append(np.arange(n), -1), [f"p{i}" for i in range(n)])
+    model = _Rows(game)
+    options = {"removal": Constant(0.0), "players": players, "budget": budget, "seed": seed}
+    began = process_time()
+    e = pellucid.explain(model, x, method, **options, **settings)
+    overhead = process_time() - began - model.seconds
+    return Estimated(e.values, e.stderr, model.evaluations / len(rows), overhead / len(rows))
+
+
+def ways() -> dict[str, Way]:
+    """The estimators whose method the catalogue knows."""
+    there = everything("methods")
+    return {title: _way(*chosen) for title, chosen in CHOSEN.items() if chosen[0] in there}
+
+
+def _way(method: str, settings: dict[str, Any], whole: bool) -> Way:
+    def solve(known: Known, rows: np.ndarray, budget: int, seed: int) -> Estimated:
+        return estimates(known, rows, method, budget, seed, **settings)
+
+    return Way(solve, whole)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    raise SystemExit(main(ways()))
