@@ -163,10 +163,15 @@ def test_auto_keeps_to_the_budget():
     def asked(rows):
         return np.asarray(rows).sum(1) ** 2
 
-    assert pellucid.explain(asked, x, removal=ZERO).method == "exact_shapley"
-    assert pellucid.explain(asked, x, removal=ZERO, budget=2**10).method == "exact_shapley"
-    assert pellucid.explain(asked, x, removal=ZERO, budget=100).method == "kernel_shapley"
-    assert pellucid.explain(asked, x, removal=ZERO, budget=Budget(rows=500)).method == "kernel_shapley"
+    def taken(**budget):
+        found = pellucid.explain(asked, x, removal=ZERO, **budget)
+        assert found.method == "shapley"
+        return found.notes["estimator"]
+
+    assert taken() == taken(budget=2**10) == "exact_shapley"
+    assert taken(budget=100) == "odd_gp_shapley"
+    assert taken(budget=Budget(rows=500)) == "odd_gp_shapley"
+    assert taken(budget=12) == "permutation_shapley"
     deep = pellucid.explain(net(10), torch.from_numpy(x), removal=ZERO, budget=100)
     assert deep.method == "integrated_gradients"
 

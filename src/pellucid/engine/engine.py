@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..measures.intervals import order_is_open
 from ..problem.inputs import Inputs
 from ..problem.model import Differentiable
 from ..problem.problem import Problem
@@ -34,7 +35,6 @@ FLAT = 1e-9
 OF_REMOVAL = ("zero_baseline", "background_of_one", "background_reduced")
 """Cautions about what stands for the absent, which a method that decides it itself does not deserve."""
 FIRST = 3
-LEVEL_90 = 1.645
 
 
 @dataclass
@@ -407,20 +407,11 @@ def _value_cautions(base: np.ndarray, full: np.ndarray) -> list[Caution]:
 
 
 def _order_cautions(method: str, arrays: dict[str, Any]) -> list[Caution]:
-    """A note on rows whose first :data:`FIRST` contributions could stand in another order.
-
-    Neighbours in the order of |φ| count as settled when they lie further apart than the 90 % interval
-    of their difference, as if their errors were independent.
-    """
+    """A note on rows whose first :data:`FIRST` contributions could stand in another order."""
     values, errors = arrays["attributions"], arrays.get("errors")
     if errors is None or values.shape[1] < 2 or not np.nansum(errors):
         return []
-    size = np.where(np.isfinite(values), np.abs(values), -1.0)
-    order = np.argsort(-size, axis=1, kind="stable")[:, : FIRST + 1]
-    ranked = np.take_along_axis(size, order, 1)
-    spread = np.take_along_axis(np.square(np.where(size < 0, 0.0, errors)), order, 1)
-    near = ranked[:, :-1] - ranked[:, 1:] < LEVEL_90 * np.sqrt(spread[:, :-1] + spread[:, 1:])
-    rows = int((near & (ranked[:, 1:] >= 0)).any((1, 2)).sum())
+    rows = int(order_is_open(values, errors, FIRST).any(1).sum())
     return [Caution.of("uncertain_order", "note", method=method, k=FIRST, rows=rows, total=len(values))] if rows else []
 
 

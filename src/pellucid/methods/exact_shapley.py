@@ -26,6 +26,7 @@ class ExactShapley(Method):
     name: ClassVar[str] = "exact_shapley"
     title: ClassVar[str] = "Exact Shapley values"
     source: ClassVar[str] = "Shapley 1953, A value for n-person games, equation 13"
+    default: ClassVar[bool] = False
     promises: ClassVar[tuple[str, ...]] = (
         "completeness",
         "null_player",
@@ -42,10 +43,7 @@ class ExactShapley(Method):
                 fix=f"up to {MOST_PLAYERS} players; kernel_shapley estimates them for more",
             )
         session.allowance(2**n, least=2**n)
-        coalitions, weights = session.design(everything, n)
-        values = np.zeros((session.questions, n))
-        for part, v in session.sweep(coalitions):
-            values += v @ weights[part]
+        values = enumerated(session)
         return Estimate(values, stderr=np.zeros_like(values))
 
     def cost(self, players: int) -> float:
@@ -54,3 +52,12 @@ class ExactShapley(Method):
     def least(self, players: int) -> int:
         """The smallest budget in evaluations per explained number, both ends counted."""
         return 2**players
+
+
+def enumerated(session: Session) -> np.ndarray:
+    """The values ``[Q, n]`` from all coalitions; the ends are known and not asked again."""
+    coalitions, weights = session.design(everything, session.n)
+    values = (session.full - session.empty)[:, None] * weights[-1]
+    for part, v in session.sweep(coalitions[1:-1]):
+        values += (v - session.empty[:, None]) @ weights[1:-1][part]
+    return values

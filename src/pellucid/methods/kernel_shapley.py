@@ -36,6 +36,7 @@ class KernelShapley(Method):
     name: ClassVar[str] = "kernel_shapley"
     title: ClassVar[str] = "Kernel Shapley"
     source: ClassVar[str] = "Lundberg & Lee 2017, arXiv 1705.07874, theorem 2; Musco & Witter 2025, arXiv 2410.01917"
+    default: ClassVar[bool] = False
     promises: ClassVar[tuple[str, ...]] = ("completeness", "symmetry", "linearity", "implementation_invariance")
     sampled: ClassVar[bool] = True
 

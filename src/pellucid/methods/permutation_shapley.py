@@ -11,8 +11,8 @@ from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..measures.intervals import widening
 from ..records.settings import Range
-from .coalition_design import everything, prefixes
-from .exact_shapley import MOST_PLAYERS
+from .coalition_design import prefixes
+from .exact_shapley import MOST_PLAYERS, enumerated
 from .method import Method
 
 SHARED = 2
@@ -52,7 +52,8 @@ class PermutationShapley(Method):
         budget = session.allowance(int(self.cost(n)), least=least)
         budget = min(self.samples or budget, budget)
         if n <= MOST_PLAYERS and budget >= 2**n:
-            return _enumerated(session)
+            values = enumerated(session)
+            return Estimate(values, stderr=np.zeros_like(values), notes={"orders": 0, "exact": True})
         walk = session.design(_walk, n, budget)
         values, errors = walk.along(_table(session, walk.coalitions))
         return Estimate(values, stderr=errors, notes={"orders": len(walk.before), "exact": False})
@@ -63,14 +64,6 @@ class PermutationShapley(Method):
     def least(self, players: int) -> int:
         """The smallest budget in evaluations per explained number, both ends counted."""
         return players + 1
-
-
-def _enumerated(session: Session) -> Estimate:
-    coalitions, weights = session.design(everything, session.n)
-    values = (session.full - session.empty)[:, None] * weights[-1]
-    for part, v in session.sweep(coalitions[1:-1]):
-        values += (v - session.empty[:, None]) @ weights[1:-1][part]
-    return Estimate(values, stderr=np.zeros_like(values), notes={"orders": 0, "exact": True})
 
 
 def _table(session: Session, coalitions: np.ndarray) -> np.ndarray:

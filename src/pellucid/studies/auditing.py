@@ -204,7 +204,7 @@ def _explain_unit(plan: Plan, label: str, rows: tuple[int, ...]) -> Unit:
 def _room(method: Method, problem: Problem) -> int:
     """Evaluations planned where no budget says otherwise: what a method needs that cannot do with less, or was set."""
     usual = EVALUATIONS.get(problem.kind, 1024)
-    given = method != type(method)() or method.name == "exact_shapley"
+    given = method != type(method)() or method.name in ("exact_shapley", "shapley")
     return max(usual, int(method.cost(problem.players.most)) + 2) if given else usual
 
 

@@ -41,10 +41,9 @@ def explain(
     ----------
     model: a torch module, a function, or what :func:`pellucid.load` or :func:`pellucid.wrap` returned.
     rows: tensor, array, DataFrame, Dataset, or lists of words.
-    method: a name from ``pellucid methods``, a Method, or ``"auto"``: exact Shapley values for up to 12 players,
-        integrated gradients where the model has gradients and no background of several rows is
-        given, kernel Shapley otherwise; a method that the budget does not allow is passed over. The choice is
-        in the record.
+    method: a name from ``pellucid methods``, a Method, or ``"auto"``: integrated gradients for more than 12
+        players where the model has gradients and no background of several rows is given, Shapley values otherwise.
+        The choice is in the record.
     target: ``"predicted"``, an index, a name, ``("A", "B")`` for a contrast, ``"all"``, ``"top:3"``, one per row, a
         function of the outputs, or the loss: ``"loss"`` (``"loss:squared_error"``, …) where ``rows`` is a Dataset with
         labels, else ``pellucid.targets.Loss(labels)``. Methods about all rows take the loss where they can.
@@ -76,16 +75,11 @@ def explain(
 def automatic(problem: Problem, budget: Budget) -> Method:
     """The method that ``"auto"`` stands for under a budget.
 
-    What a limit of rows or seconds comes to is known once the model was asked; kernel Shapley then makes do with
-    it, and is exact itself where it goes so far.
+    What a limit of rows or seconds comes to is known once the model was asked; Shapley values make do with it.
     """
-    marginal, n = isinstance(problem.removal, Marginal), problem.players.most
     counted = budget.rows is None and budget.seconds is None
-    if n <= FEW_PLAYERS and counted and (budget.evaluations is None or 2**n <= budget.evaluations):
-        return find("methods", "exact_shapley")
-    if n <= FEW_PLAYERS and not counted:
-        return find("methods", "kernel_shapley")
+    allowed = not counted or budget.evaluations is None or 2**problem.players.most <= budget.evaluations
     floats = problem.inputs.opaque is None and problem.inputs.flat.is_floating_point()
-    if isinstance(problem.model, Differentiable) and floats and not marginal:
-        return find("methods", "integrated_gradients")
-    return find("methods", "kernel_shapley")
+    slopes = isinstance(problem.model, Differentiable) and floats and not isinstance(problem.removal, Marginal)
+    few = problem.players.most <= FEW_PLAYERS and allowed
+    return find("methods", "integrated_gradients" if slopes and not few else "shapley")

@@ -28,7 +28,6 @@ from ..records.explanation import Explanation
 from ..records.files import digest, digest_array
 from ..store.folder import as_json, key_of
 from .evaluating import chosen_metrics
-from .explaining import FEW_PLAYERS
 from .naming import labelled
 from .provenance import model_card
 
@@ -182,16 +181,14 @@ def default_removal(data: Dataset, seed: int) -> tuple[Any, Any]:
 
 
 def chosen_methods(given: Any, problem: Problem) -> tuple[Method, ...]:
-    """Methods from ``"default"`` (all that apply; exact Shapley values only for few players), names or objects."""
+    """Methods from ``"default"`` (all that apply), names or objects."""
     if not (isinstance(given, str) and given == "default"):
         listed = given if isinstance(given, (list, tuple)) else [given]
         found = tuple(find("methods", one) for one in listed)
         for method in found:
             refuse_without_numbers(method)
         return found
-    every = methods_for(problem)
-    few = problem.players.most <= FEW_PLAYERS
-    return tuple(method for method in every if method.name != ("kernel_shapley" if few else "exact_shapley"))
+    return tuple(methods_for(problem))
 
 
 def refuse_without_numbers(method: Method) -> None:
