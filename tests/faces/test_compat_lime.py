@@ -33,8 +33,7 @@ def test_the_tabular_example(forest, tmp_path):
     assert all("petal" in name for name, _ in listed) and "<" in listed[0][0] + listed[1][0]
     assert exp.record.outputs[0][2] == "virginica"
     assert exp.as_map()[label][0][1] == listed[0][1] > 0
-    assert exp.score <= 1 and exp.local_pred == pytest.approx(exp.predict_proba[label])
-    assert exp.intercept[label] + sum(weight for _, weight in listed) == pytest.approx(exp.local_pred[0])
+    assert 0 < exp.score <= 1 and exp.predict_proba[label] == rf.predict_proba(iris.data[110:111])[0, label]
     assert all(error > 0 for error in exp.stderr[label].values())
     exp.save_to_file(tmp_path / "row.html")
     assert "petal" in (tmp_path / "row.html").read_text(encoding="utf-8")
@@ -67,7 +66,8 @@ def test_weights_are_those_of_explain():
 
     explainer = lime_tabular.LimeTabularExplainer(train, discretize_continuous=False, random_state=7)
     exp = explainer.explain_instance(train[0], model, num_samples=500)
-    ours = pellucid.explain(model, train[:1], "lime", background=train, target=1, samples=500, report="weights", seed=7)
+    ours = pellucid.explain(model, train[:1], "lime", background=train, target=1, samples=500, report="weights", seed=7,
+                            intercept=True)  # fmt: skip
     assert dict(exp.local_exp[1]) == pytest.approx(dict(enumerate(ours.values[0])))
     again = explainer.explain_instance(train[0], model, num_samples=500)
     assert again.local_exp == exp.local_exp  # two calls of one seed agree
@@ -83,7 +83,16 @@ def test_a_plane_gives_its_own_slopes():
     found = dict(exp.as_list())
     assert found["a"] == pytest.approx(3 * train[:, 0].std(), rel=1e-3)
     assert found["b"] == pytest.approx(-train[:, 1].std(), rel=1e-3)
-    assert exp.intercept[1] == pytest.approx(train.mean(0) @ [3.0, -1.0, 0.0] + 2, rel=1e-3)
+
+
+def test_what_does_not_matter_gets_no_weight():
+    """A line forced through the row would spread its misfit over every feature."""
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(90, 4))
+    explainer = lime_tabular.LimeTabularExplainer(train, mode="regression", random_state=0)
+    exp = explainer.explain_instance(train.max(0), lambda x: (x[:, 0] > 0.5) * (x[:, 1] > 0.5) * 1.0)
+    weights = dict(exp.local_exp[1])
+    assert min(weights[0], weights[1]) > 0.2 and max(abs(weights.get(2, 0)), abs(weights.get(3, 0))) < 0.05
 
 
 def test_categories_have_their_names_and_hostile_ones_stay_text():
@@ -160,6 +169,8 @@ def test_segments_of_ones_own_and_their_mean_colour(picture):
 def test_what_has_no_counterpart_says_so(picture, forest):
     iris, rf = forest
     make = lime_tabular.LimeTabularExplainer
+    with pytest.raises(NotApplicable, match="forward_selection"):
+        make(iris.data, feature_selection="lasso_path").explain_instance(iris.data[0], rf.predict_proba)
     for given in ({"mode": "survival"}, {"discretizer": "entropy"}, {"kernel": abs}, {"sample_around_instance": True}):
         with pytest.raises(NotApplicable):
             make(iris.data, **given)

@@ -14,6 +14,8 @@ from ...records.explanation import Explanation as Record
 from ...records.files import write_bytes
 from ...records.players import Players
 
+FORWARD = 6
+"""Up to so many features ``"auto"`` takes the best one after the other, as lime does."""
 PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>LIME</title><body>{}</body></html>'
 
 
@@ -25,9 +27,8 @@ class Explanation:
     ----------
     local_exp: label → (feature, weight) pairs, the largest first; a feature that the line left out is not listed.
     stderr: label → feature → the weight's standard error.
-    intercept: label → the line's value where every feature is at its origin.
     scores: label → R² of the line near the row; ``score`` is that of the last label, as in lime.
-    local_pred: the line's value at the row, for the last label (it passes through the row).
+    intercept, local_pred: NaN, the height of the line is not recorded; ``scores`` says how well it fits.
     predict_proba: the model's outputs at the row; ``predicted_value`` in regression.
     names: what each feature is in this row (``"0.30 < age <= 0.55"``, ``"sex=male"``).
     record: the whole record, with its settings, seed, cost and cautions.
@@ -139,6 +140,20 @@ def asked_labels(outputs: np.ndarray, labels: Sequence[int], top_labels: int | N
     if wrong:
         raise TargetError(f"label {wrong[0]} of a model with {len(outputs)} outputs", fix="give labels=(0,)")
     return [int(label) for label in labels]
+
+
+def selection_of(feature_selection: str, num_features: int) -> str:
+    """How the features of a line are chosen, in our words."""
+    known = {"forward_selection": "forward", "highest_weights": "highest_weights", "none": "highest_weights"}
+    known["auto"] = "forward" if num_features <= FORWARD else "highest_weights"
+    if feature_selection not in known:
+        raise NotApplicable(f"feature_selection={feature_selection!r}", fix=f"use one of {', '.join(known)}")
+    return known[feature_selection]
+
+
+def unrecorded(labels: Sequence[int]) -> dict[int, float]:
+    """What the record does not tell, label by label."""
+    return {label: float("nan") for label in labels}
 
 
 def seed_of(state: Any) -> int:

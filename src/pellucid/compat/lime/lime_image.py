@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
-from ...modalities.image import Slic
+from ...methods.neighbourhoods import Distance
+from ...modalities.image import RegionMean, Slic
 from ...problem.inputs import WHOLE, Inputs
-from ...problem.removal import Constant
+from ...problem.removal import Constant, Removal
 from ...records.errors import InputError, NotApplicable, TargetError
 from ...records.explanation import Explanation as Record
 from ...records.players import Players
 from ...studies.explaining import explain
-from .explanation import asked_labels, seed_of, weights_of
+from .explanation import asked_labels, seed_of, unrecorded, weights_of
 
 GREEN, RED = 1, 0  # the channels that lime raises: for a label, against it
 
@@ -29,7 +30,8 @@ class ImageExplanation:
     ----------
     image: ``[H, W, 3]``; segments: ``Int[H, W]``.
     local_exp: label → (segment, weight) pairs, the largest first; stderr: label → segment → standard error.
-    intercept, scores: label → the line's value with every segment absent; its R² (``score``: of the last label).
+    scores: label → R² of the line (``score``: of the last label).
+    intercept, local_pred: NaN, the height of the line is not recorded.
     top_labels: the labels explained, the most probable first; record: the whole record with its cautions.
     """
 
@@ -131,8 +133,9 @@ class LimeImageExplainer:
         a colour). ``segmentation_fn`` maps the picture to ``Int[H, W]``; none: regions of like colour (SLIC).
         ``batch_size`` and ``progress_bar`` are ignored; a regressor of one's own is refused.
         """
-        if model_regressor is not None or distance_metric != "cosine":
-            raise NotApplicable("the line is ridge regression over the cosine distance", fix="leave those out")
+        if model_regressor is not None or distance_metric not in get_args(Distance):
+            fix = f"leave model_regressor out; distances: {', '.join(get_args(Distance))}"
+            raise NotApplicable("a regressor or distance of one's own", fix=fix)
         picture = np.asarray(image)
         picture = np.stack([picture] * 3, axis=-1) if picture.ndim == 2 else picture
         if picture.ndim != 3:
@@ -148,17 +151,17 @@ class LimeImageExplainer:
         record = explain(
             channels_first, _channels_first(picture), "lime", target="all",
             players=_players(known, places, picture.shape),
-            removal=Constant(_channels_first(_hidden(picture, segments, hide_color))), samples=num_samples,
-            kernel_width=self.kernel_width, seed=self.seed if random_seed is None else random_seed,
+            removal=_hidden(picture, hide_color), samples=num_samples,
+            kernel_width=self.kernel_width, distance=distance_metric, intercept=True,
+            seed=self.seed if random_seed is None else random_seed,
             complexity=num_features if num_features < len(known) else None,
         )  # fmt: skip
         chosen = asked_labels(record.full[0], labels, top_labels)
         weights, errors, scores = weights_of(record, {label: label for label in chosen})
         named = {label: [(int(known[i]), weight) for i, weight in pairs] for label, pairs in weights.items()}
         told = {label: {int(known[i]): error for i, error in own.items()} for label, own in errors.items()}
-        gone = {label: float(record.full[0, label] - sum(weight for _, weight in named[label])) for label in chosen}
-        last = record.full[0, chosen[-1:]]
-        return ImageExplanation(picture, segments, named, told, gone, scores, last, chosen, record)
+        unknown = np.array([np.nan])
+        return ImageExplanation(picture, segments, named, told, unrecorded(chosen), scores, unknown, chosen, record)
 
 
 def _channels_first(picture: np.ndarray) -> np.ndarray:
@@ -178,13 +181,8 @@ def _players(known: np.ndarray, places: np.ndarray, shape: tuple[int, ...]) -> P
     return Players.shared(labels, names, kind="region", layout=(channels, height, width))
 
 
-def _hidden(picture: np.ndarray, segments: np.ndarray, hide_color: Any) -> np.ndarray:
-    """The picture with every segment absent: in its own mean colour, or in the one given."""
-    hidden = np.zeros(picture.shape)
-    if hide_color is not None:
-        hidden[:] = hide_color
-    else:
-        for segment in np.unique(segments):
-            hidden[segments == segment] = picture[segments == segment].mean(0)
-    whole = picture.dtype.kind in "iu"
-    return np.round(hidden).astype(picture.dtype) if whole else hidden.astype(picture.dtype)
+def _hidden(picture: np.ndarray, hide_color: Any) -> Removal:
+    """What an absent segment looks like: its own mean colour, or the one given."""
+    if hide_color is None:
+        return RegionMean()
+    return Constant(_channels_first(np.broadcast_to(np.asarray(hide_color, picture.dtype), picture.shape)))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ...doors.wrap import wrap
+from ...methods.neighbourhoods import Distance
 from ...records.errors import InputError, NotApplicable
 from ...records.explanation import Explanation as Record
 from ...records.players import Players
 from ...studies.explaining import explain
-from .explanation import Explanation, asked_labels, seed_of, weights_of
+from .explanation import Explanation, asked_labels, seed_of, selection_of, unrecorded, weights_of
 
 
 class LimeTabularExplainer:
@@ -27,9 +28,10 @@ class LimeTabularExplainer:
     kernel_width: in lime's units; none: 0.75·√n. discretize_continuous: numbers as the quarter they fall in.
     random_state: a seed; None is 0, so that calls repeat themselves.
 
-    ``training_labels``, ``verbose`` and ``feature_selection`` are ignored: the features kept are those with the
-    largest share in the line. Another ``kernel``, ``discretizer``, ``sample_around_instance`` and
-    ``training_data_stats`` are refused.
+    feature_selection: ``"auto"`` (``"forward_selection"`` for up to 6 features), ``"highest_weights"`` or ``"none"``.
+
+    Rows are drawn around the one explained. ``training_labels`` and ``verbose`` are ignored; another ``kernel`` or
+    ``discretizer``, ``sample_around_instance`` of quartiles and ``training_data_stats`` are refused.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class LimeTabularExplainer:
         self.feature_names = [str(i) for i in range(count)] if feature_names is None else list(map(str, feature_names))
         self.categorical_features = sorted(map(int, categorical_features or ()))
         self.categorical_names = dict(categorical_names or {})
+        self.feature_selection = feature_selection
         self.mode, self.kernel_width, self.discretize = mode, kernel_width, discretize_continuous
         classes = class_names if class_names is not None and mode == "classification" else ()
         self.class_names = list(map(str, classes))
@@ -83,19 +86,20 @@ class LimeTabularExplainer:
     ) -> Explanation:
         """The weights near one row: of ``labels``, or of the ``top_labels`` most probable ones.
 
-        Raises :class:`NotApplicable` for a distance or a regressor of one's own: the line is ridge regression with
-        robust standard errors in ``stderr``.
+        ``distance_metric`` is ``"euclidean"``, ``"cosine"`` or ``"manhattan"``. Raises :class:`NotApplicable` for
+        another, and for a regressor of one's own: the line is ridge regression, its robust errors are in ``stderr``.
         """
         _refuse(model_regressor=model_regressor)
-        if distance_metric != "euclidean":
-            raise NotApplicable(f"distance_metric={distance_metric!r} is not offered here", fix='use "euclidean"')
+        if distance_metric not in get_args(Distance):
+            raise NotApplicable(f"distance_metric={distance_metric!r}", fix=f"use one of {get_args(Distance)}")
         row = np.asarray(data_row, dtype=np.float64).reshape(1, -1)
         count = row.shape[1]
         record = explain(
             wrap(predict_fn, outputs=self.class_names or None), row, "lime", target="all",
             background=self.training_data, seed=self.seed, players=self._players(), samples=num_samples,
-            kernel_width=self.kernel_width, discretise=self.discretize, report="weights",
-            complexity=num_features if num_features < count else None,
+            kernel_width=self.kernel_width, discretise=self.discretize, report="weights", intercept=True,
+            distance=distance_metric, selection=selection_of(self.feature_selection, num_features),
+            complexity=num_features if num_features < count and self.feature_selection != "none" else None,
         )  # fmt: skip
         outputs = record.full[0]
         regression = self.mode == "regression"
@@ -109,12 +113,9 @@ class LimeTabularExplainer:
         weights, errors, scores = weights_of(record, places)
         if regression:
             weights[0] = [(feature, -weight) for feature, weight in weights[1]]
-        origin = self._features(record, row[0])
-        kept = {label: np.array([dict(pairs).get(i, 0.0) for i in range(count)]) for label, pairs in weights.items()}
-        intercept = {label: float(outputs[place] - kept[label] @ origin) for label, place in places.items()}
         return Explanation(
-            mode=self.mode, local_exp=weights, stderr=errors, intercept=intercept, scores=scores,
-            local_pred=np.array([outputs[list(places.values())[-1]]]), predict_proba=np.array(outputs),
+            mode=self.mode, local_exp=weights, stderr=errors, intercept=unrecorded(list(weights)), scores=scores,
+            local_pred=np.array([np.nan]), predict_proba=np.array(outputs),
             names=self._names(record, row[0]), record=record, class_names=self.class_names,
             top_labels=list(places) if top_labels else None, places=places,
         )  # fmt: skip
@@ -124,15 +125,6 @@ class LimeTabularExplainer:
         count = len(self.feature_names)
         types = tuple("categorical" if i in self.categorical_features else "numeric" for i in range(count))
         return Players.shared(np.arange(count), self.feature_names, kind="column", types=types)
-
-    def _features(self, record: Record, row: np.ndarray) -> np.ndarray:
-        """What the line sees of the row itself, in lime's units: 1 for its own bin or category, else spreads."""
-        background = np.asarray(record.background, dtype=np.float64)
-        spread = background.std(0)
-        moved = (row - background.mean(0)) / np.where(spread > 0, spread, 1.0)
-        same = np.full(len(row), self.discretize)
-        same[self.categorical_features] = True
-        return np.where(same, 1.0, moved)
 
     def _names(self, record: Record, row: np.ndarray) -> list[str]:
         """What each column is in this row, as lime writes it."""
