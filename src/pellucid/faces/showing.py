@@ -69,13 +69,18 @@ def answer(
     """An explanation row by row; of any other kind of answer, what it says of itself and its table."""
     from ..records.explanation import Explanation
     from ..records.importance import Importance
+    from ..records.interactions import Interactions
 
     if isinstance(found, Explanation):
         return explanation(desk, found, schema, language, audience, top, kept)
     page = desk.page
     arrays = {name: getattr(found, name) for name in (*found.by_row, *found.shared) if name != "background"}
     page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
-    page.say(found.text(language=language) if isinstance(found, Importance) else repr(found))
+    if isinstance(found, (Importance, Interactions)):
+        for row in range(len(found)):
+            page.say(found.text(row, language, audience))
+    else:
+        page.say(repr(found))
     page.table(found.to_frame().head(MOST_LINES).to_dict("records"))
     if kept is not None:
         page.say(say("terminal.written", language, path=kept))
