@@ -90,7 +90,12 @@ def test_the_image_example(digits):
     assert shap_values.shape == (2, 8, 8, 1, 4)
     top = np.sort(f(pictures[1000:1002]), 1)[:, ::-1][:, :4]
     assert np.allclose(shap_values.values.sum((1, 2, 3)) + shap_values.base_values, top, atol=1e-5)
+    first = str(f(pictures[1000:1001]).argmax())
+    assert (
+        shap_values.output_names[0][0] == first == shap_values[0].output_names[0] == shap_values[0, ..., 0].output_names
+    )
     drawn = shap.image_plot(shap_values).to_dict()
+    assert drawn["vconcat"][0]["hconcat"][1]["title"] == first
     assert len(drawn["vconcat"]) == 2 and len(drawn["vconcat"][0]["hconcat"]) == 5
     listed = [shap_values.values[..., k] for k in range(4)]
     assert shap.image_plot(listed, pictures[1000:1002], labels=["a", "b", "c", "d"], show=False).to_dict()["vconcat"]
@@ -216,6 +221,10 @@ def test_verbs_fold_axes(ex):
 def test_what_is_not_there_is_named(ex):
     with pytest.raises(UnknownName, match="bmi"):
         ex[:, "bmj"]
+    own = shap.Explanation(ex.values, axes=ex.axes, output_names=[["a", "b"]] * 4)
+    assert own[..., 1].output_names is None and own[1:3].output_names == [["a", "b"]] * 2
+    with pytest.raises(UnknownName):
+        own[..., "a"]
     with pytest.raises(InputError, match="4 indices"):
         ex[0, 0, 0, 0]
     with pytest.raises(InputError, match=r"ex\[0, :, 1\]"):

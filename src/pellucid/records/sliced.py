@@ -76,7 +76,8 @@ class Sliced:
     base_values: ``[N]`` or ``[N, K]``.
     data: ``[N, n]``, or a row's own shape.
     error_std: standard errors, as ``values``; None for a method that does not sample.
-    feature_names, output_names: lists; one name where a single one was picked.
+    feature_names, output_names: lists; one name where a single one was picked, a list for each row where rows were
+        asked for different outputs.
     axes: what each axis of ``values`` is: ``"row"``, ``"feature"`` (``"feature 1"`` …), ``"output"``.
     record: the whole record with its question, cost and cautions, until something is cut out of it.
     """
@@ -125,8 +126,10 @@ class Sliced:
         if not isinstance(key, str):
             return np.asarray(key) if isinstance(key, (list, Sliced)) else key
         names = self.output_names if axis == OUTPUT else self.feature_names if axis == "feature" else None
-        if names is None or isinstance(names, str) or key not in list(names):
-            raise UnknownName.among(axis, key, [] if names is None or isinstance(names, str) else names)
+        if names is None or isinstance(names, str) or _by_row(names):
+            names = []
+        if key not in list(names):
+            raise UnknownName.among(axis, key, names)
         return list(names).index(key)
 
     def _cut(self, picked: dict[str, Any]) -> Sliced:
@@ -134,10 +137,21 @@ class Sliced:
         arrays = {name: self._cut_array(name, array, picked) for name, array in self._arrays().items()}
         names = {
             "feature_names": _named(self.feature_names, picked.get("feature", slice(None))),
-            "output_names": _named(self.output_names, picked.get(OUTPUT, slice(None))),
+            "output_names": self._outputs(picked),
         }
         axes = tuple(axis for axis in self.axes if not isinstance(picked[axis], (int, np.integer)))
         return replace(self, **arrays, **names, axes=axes, record=self.record if whole else None)
+
+    def _outputs(self, picked: dict[str, Any]) -> Any:
+        """The names of the outputs that are left, which may be other ones in each row."""
+        names, key = self.output_names, picked.get(OUTPUT, slice(None))
+        if not _by_row(names):
+            return _named(names, key)
+        rows = picked.get(ROW, slice(None))
+        if isinstance(rows, (int, np.integer)):
+            return _named(names[rows], key)
+        kept = [_named(names[i], key) for i in np.arange(len(names))[rows]]
+        return kept if kept and _by_row(kept) else None
 
     def _arrays(self) -> dict[str, Any]:
         return {"values": self.values, "error_std": self.error_std, "base_values": self.base_values, "data": self.data}
@@ -220,6 +234,11 @@ def applied(chain: Chain, to: Any) -> Any:
     return to.values if isinstance(to, Sliced) else to
 
 
+def _by_row(names: Any) -> bool:
+    """Whether each row has names of its own."""
+    return isinstance(names, list) and bool(names) and not isinstance(names[0], str)
+
+
 def _named(names: Any, key: Any) -> Any:
     """The names of what was picked; one name for one place."""
     if names is None or isinstance(names, str):
@@ -247,10 +266,10 @@ def sliced(explanation: Any) -> Sliced:
     elif not isinstance(data, np.ndarray):
         data = _cells(explanation)
     outputs = set(explanation.outputs)
-    told: Any = None if len(outputs) != 1 else list(explanation.outputs[0])
+    told: Any = list(explanation.outputs[0]) if len(outputs) == 1 else [list(names) for names in explanation.outputs]
     if not explanation.several:
         values, errors = values[..., 0], None if errors is None else errors[..., 0]
-        told = None if told is None else told[0]
+        told = None if _by_row(told) else told[0]
     return Sliced(
         values=values,
         base_values=explanation.base if explanation.several else explanation.base[:, 0],

@@ -165,7 +165,8 @@ def _record(
     listed = [f"Feature {i}" for i in range(n)] if names is None or isinstance(names, str) else list(map(str, names))
     start = _bases(base, rows, count)
     told = [outputs] if isinstance(outputs, str) else outputs
-    named = tuple(map(str, told)) if told is not None and len(told) == count else _numbered(count)
+    known = told is not None and len(told) == count and all(isinstance(name, str) for name in told)
+    named = tuple(told) if told is not None and known else _numbered(count)
     return Explanation(
         attributions=laid,
         errors=None if errors is None else np.asarray(errors, dtype=np.float64).reshape(laid.shape),

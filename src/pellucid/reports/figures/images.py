@@ -89,14 +89,15 @@ def image_grid(explanation: Explanation, *, language: str = "en") -> alt.VConcat
     import altair as alt
 
     words, lines = Words(language), []
+    places = [(row, output) for row, names in enumerate(explanation.outputs) for output in range(len(names))]
+    heats = {place: heat_map(explanation, *place) for place in places}
+    largest = max((float(np.nanmax(np.abs(heat), initial=0.0)) for heat in heats.values()), default=0.0)
     for row, names in enumerate(explanation.outputs):
-        heats = [heat_map(explanation, row, output) for output in range(len(names))]
-        picture = _picture(explanation.rows[row]) if isinstance(explanation.rows, np.ndarray) else None
+        picture = _picture(explanation.rows[row]) if is_picture(explanation.rows) else None
         panels: list[Any] = [] if picture is None else [_panel(picture).properties(title=words("panel_image"))]
-        largest = max(float(np.nanmax(np.abs(heat), initial=0.0)) for heat in heats)
-        below = picture if picture is not None and picture.shape[:2] == heats[0].shape else None
-        for heat, name in zip(heats, names, strict=True):
-            panels.append(_heat_panel(heat, fitted(name, 26), below=below, largest=largest))
+        below = picture if picture is not None and picture.shape[:2] == heats[row, 0].shape else None
+        for output, name in enumerate(names):
+            panels.append(_heat_panel(heats[row, output], fitted(name, 26), below=below, largest=largest))
         lines.append(alt.hconcat(*panels, spacing=14))
     listed = words.joined([fitted(name, 30) for name in dict.fromkeys(sum(explanation.outputs, ()))][:6])
     return themed(alt.vconcat(*lines, spacing=10), words("alt_image", output=listed), "shrink")
