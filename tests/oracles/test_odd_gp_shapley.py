@@ -138,6 +138,16 @@ def test_few_rows_are_fitted_one_by_one_and_do_not_see_each_other():
         np.testing.assert_allclose(alone.values[0], batch.values[row], atol=1e-5 * np.abs(batch.values).max())
 
 
+def test_rounding_is_not_carried_along_the_fit():
+    """Answers that differ by float32's rounding, as by a row's place in its batch, give the same values to 1e-5."""
+    rng = np.random.default_rng(0)
+    for seed in range(30):
+        game = smooth(seed, 10)
+        found = game.explained(60).values[0]
+        game.table = game.table * (1 + 1e-7 * rng.normal(size=len(game.table)))
+        np.testing.assert_allclose(game.explained(60).values[0], found, atol=1e-5 * np.abs(found).max())
+
+
 def test_many_rows_are_pooled_and_their_order_does_not_matter():
     net, x = network(), rows(300)
     found = pellucid.explain(net, x, "odd_gp_shapley", target=0, budget=84)
