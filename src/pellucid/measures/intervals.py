@@ -173,7 +173,7 @@ def order_is_open(values: np.ndarray, errors: np.ndarray, first: int, axis: int 
     variance = np.take_along_axis(np.square(np.where(size < 0, 0.0, errors)), order, axis)
     variance = np.moveaxis(variance, axis, -1)
     near = ranked[..., :-1] - ranked[..., 1:] < LEVEL_90 * np.sqrt(variance[..., :-1] + variance[..., 1:])
-    return (near & (ranked[..., 1:] >= 0)).any(-1)
+    return np.asarray((near & (ranked[..., 1:] >= 0)).any(-1))
 
 
 def _share_with_upper_tail(successes: int, n: int, tail: float) -> float:

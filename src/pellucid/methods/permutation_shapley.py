@@ -95,10 +95,11 @@ class _Walk:
         step = min(len(self.before), 2)
         mean = np.zeros((self.before.shape[1], table.shape[1]))
         squares = np.zeros_like(mean)
-        for done, first in enumerate(range(0, len(self.before), step), start=1):
+        done = len(self.before) // step
+        for count, first in enumerate(range(0, len(self.before), step), start=1):
             seen = sum(table[self.after[k]] - table[self.before[k]] for k in range(first, first + step)) / step
             away = seen - mean
-            mean += away / done
+            mean += away / count
             squares += away * (seen - mean)
         if done == 1:
             return mean.T, np.full_like(mean.T, np.nan)

@@ -92,12 +92,12 @@ class Shapley(Method):
             if left < self.least(n) or (spent.any() and size < FIRST_ROUND * n):
                 break
             asked = (rows[:, None] * T + np.arange(T)).ravel()
-            part = session if len(rows) == len(session) else session.take(rows)
+            part = session if len(rows) == len(session) else session.take(rows.tolist())
             method = cheapest(part, size)
-            before = part.evaluations
+            before = session.spent.evaluations
             found = method.estimate(_with_budget(part, size))
-            if part is not session:
-                session.evaluations += (part.evaluations - before) * len(rows) / len(session)
+            added = session.spent.evaluations - before  # counted for each of the rows that were asked
+            session.spent.evaluations = before + added * len(rows) / len(session)
             values[asked], errors[asked] = _averaged(values[asked], errors[asked], found)
             spent[asked] += size
             names[asked] = method.name
@@ -159,9 +159,10 @@ def _with_budget(session: Session, evaluations: int) -> Session:
 def _averaged(values: np.ndarray, errors: np.ndarray, found: Estimate) -> tuple[np.ndarray, np.ndarray]:
     """What was known with what was found beside it, by their precision; exact or first answers stand alone."""
     assert found.stderr is not None
-    known = np.isfinite(errors).all(1) & np.isfinite(found.stderr).all(1) & (found.stderr > 0).all(1)
-    before, now = (1 / np.square(np.where(known[:, None], e, 1.0)) for e in (errors, found.stderr))
+    both = np.isfinite(errors) & np.isfinite(found.stderr) & (found.stderr > 0)
+    known = both.all(1, keepdims=True)
+    before, now = (1 / np.square(np.where(known, e, 1.0)) for e in (errors, found.stderr))
     mixed = (before * values + now * found.values) / (before + now)
     total = (found.values - mixed).sum(1, keepdims=True) / values.shape[1]  # both add up to the change; so shall this
-    values = np.where(known[:, None], mixed + total, found.values)
-    return values, np.where(known[:, None], np.sqrt(1 / (before + now)), found.stderr)
+    values = np.where(known, mixed + total, found.values)
+    return values, np.where(known, np.sqrt(1 / (before + now)), found.stderr)

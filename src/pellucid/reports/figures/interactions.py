@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -169,7 +169,8 @@ def _names(nodes: list[dict[str, Any]], across: alt.Scale, down: alt.Scale, leve
     if not level:
         beside["angle"] = alt.Angle("turn:Q", scale=None)
     base, layers = alt.Chart(table(nodes)), []
-    for side, align in (("true", "left"), ("false", "right")):
+    sides: tuple[tuple[str, Literal["left", "right"]], ...] = (("true", "left"), ("false", "right"))
+    for side, align in sides:
         shown = base.transform_filter(f"datum.right === {side}")
         layers.append(shown.mark_text(fontSize=11, align=align, baseline="middle").encode(text="label:N", **beside))
     return alt.layer(*layers)
