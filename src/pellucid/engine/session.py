@@ -41,6 +41,15 @@ class Spent:
 
     evaluations: float = 0.0
     gradient_steps: float = 0.0
+    within: Spent | None = None
+    share: float = 1.0
+
+    def add(self, evaluations: float = 0.0, gradient_steps: float = 0.0) -> None:
+        """Count; what is asked of some rows of a session counts there by their share of its rows."""
+        self.evaluations += evaluations
+        self.gradient_steps += gradient_steps
+        if self.within is not None:
+            self.within.add(evaluations * self.share, gradient_steps * self.share)
 
 
 class Session(RowMaker):
@@ -103,7 +112,7 @@ class Session(RowMaker):
     @cached_property
     def empty(self) -> np.ndarray:
         """v(nobody), ``Float64[Q]``."""
-        self.spent.evaluations += 1
+        self.spent.add(1)
         nobody = np.zeros((1, self.n), dtype=bool)
         if not self.opaque and len(self.references) == 1 and self._all_owned and not self._carries:
             return self._empty_shared()
@@ -154,7 +163,7 @@ class Session(RowMaker):
         """
         if self._slopes is None:
             return self.gradients(lambda questions, _: self.x[self.item(questions)], 1, np.ones(1))
-        self.spent.gradient_steps += 1
+        self.spent.add(gradient_steps=1)
         self._refuse_nan_slope(self._slopes, torch.arange(self.questions))
         return self._slopes.double().cpu().numpy()
 
@@ -196,7 +205,7 @@ class Session(RowMaker):
         """
         questions = np.arange(self.questions) if questions is None else np.asarray(questions)
         coalitions = np.asarray(coalitions, dtype=bool)
-        self.spent.evaluations += coalitions.shape[-2] * len(questions) / self.questions
+        self.spent.add(coalitions.shape[-2] * len(questions) / self.questions)
         return self._values(coalitions, questions)
 
     def _values(self, coalitions: np.ndarray, questions: np.ndarray) -> np.ndarray:
@@ -237,7 +246,7 @@ class Session(RowMaker):
         Points are ``[b, D]`` in model space (opaque rows for a black box that takes such).
         """
         questions = torch.as_tensor(np.asarray(questions), dtype=torch.long)
-        self.spent.evaluations += len(points) / self.questions
+        self.spent.add(len(points) / self.questions)
         found = self._every_output(self._points(points), self.item(questions))
         return np.take_along_axis(found, (questions % self.targets).numpy()[:, None], axis=1)[:, 0]
 
@@ -246,7 +255,7 @@ class Session(RowMaker):
 
         What :meth:`outputs` says of a question's points, for methods that ask the same points for all targets.
         """
-        self.spent.evaluations += len(points) / len(self)
+        self.spent.add(len(points) / len(self))
         return self._every_output(self._points(points), torch.as_tensor(np.asarray(items), dtype=torch.long))
 
     def margins(self, sources: np.ndarray, questions: Any) -> np.ndarray:
@@ -258,7 +267,7 @@ class Session(RowMaker):
         """
         chosen = np.asarray(questions)
         index, out = torch.from_numpy(chosen).long(), np.zeros(len(sources))
-        self.spent.evaluations += len(sources) / self.questions
+        self.spent.add(len(sources) / self.questions)
 
         def work(part: slice) -> None:
             with torch.no_grad():
@@ -287,7 +296,7 @@ class Session(RowMaker):
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             )
         chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
-        self.spent.gradient_steps += count * len(chosen) / self.questions
+        self.spent.add(gradient_steps=count * len(chosen) / self.questions)
         factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
         out = torch.zeros((len(chosen), self.x.shape[1]), dtype=torch.float64, device=self.x.device)
 
@@ -327,6 +336,16 @@ class Session(RowMaker):
         other.inputs, other.x, other._full = inputs, inputs.flat, None
         other._caller = copy(self._caller)
         other._caller.inputs = inputs
+        return other
+
+    def part(self, places: Sequence[int], evaluations: int) -> Session:
+        """Some of the rows with a budget of their own for each, for a method that asks more of some than of others.
+
+        What is asked of them counts as asked of this session.
+        """
+        other = self.take(places)
+        other.budget = Budget(evaluations=evaluations)
+        other.spent = Spent(within=self.spent, share=len(other) / len(self))
         return other
 
     def take(self, places: Sequence[int]) -> Session:
