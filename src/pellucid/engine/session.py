@@ -124,8 +124,10 @@ class Session(RowMaker):
             found = self._reference_outputs() if self._nobody is None else self._nobody
             items = torch.arange(len(self))
             total = torch.zeros((len(self), self._width), dtype=torch.float64)
-            for draw in found:
+            for draw in found if len(found) <= len(self) else ():
                 total += self._summed(draw.expand(len(self), -1), items).double().cpu()
+            for item in items if len(found) > len(self) else ():
+                total[item] = self._summed(found, item.expand(len(found))).double().sum(0).cpu()
             means = self._of_means((total / len(found))[:, :, None], items).numpy().reshape(-1)
         self._refuse_nan(means, np.arange(self.questions), lambda _: np.ones(self.n, dtype=bool))
         return means

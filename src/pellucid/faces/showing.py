@@ -70,21 +70,32 @@ def answer(
     from ..records.explanation import Explanation
     from ..records.importance import Importance
     from ..records.interactions import Interactions
+    from ..records.rules import Rules
+    from ..records.sets import Sets
 
     if isinstance(found, Explanation):
         return explanation(desk, found, schema, language, audience, top, kept)
     page = desk.page
     arrays = {name: getattr(found, name) for name in (*found.by_row, *found.shared) if name != "background"}
     page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
-    if isinstance(found, (Importance, Interactions)):
-        for row in range(len(found)):
-            page.say(found.text(row, language, audience))
+    if isinstance(found, (Importance, Interactions, Rules, Sets)):
+        told = [found.text(row, language, audience) for row in range(len(found))]
     else:
-        page.say(repr(found))
-    page.table(found.to_frame().head(MOST_LINES).to_dict("records"))
+        told = [repr(found)]
+    for line in "
+".join(told).splitlines():
+        page.say(line)
+    page.table([_rounded(line) for line in found.to_frame().head(MOST_LINES).to_dict("records")])
     if kept is not None:
         page.say(say("terminal.written", language, path=kept))
     return None
+
+
+def _rounded(line: Mapping[Any, Any]) -> dict[str, Any]:
+    """A line of a table with its fractions rounded."""
+    from ..reports.words import number
+
+    return {str(name): number(cell) if isinstance(cell, float) else cell for name, cell in line.items()}
 
 
 def explanation(

@@ -193,12 +193,11 @@ class Search:
         k = seen[g, b][pair] + np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
         G, B = g[pair], b[pair]
         holds = self.around.satisfied(G, self.drawn[G, k], self.chance[G, k])
-        starts = np.cumsum(length) - length
-        if len(pair):
-            counts[1, g, b] += np.add.reduceat(holds, starts, axis=0, dtype=np.int64)
-            counts[0, g, b] += np.add.reduceat(
-                holds & (beam.known[G, k, B] == 1)[:, None], starts, axis=0, dtype=np.int64
-            )
+        stays = np.stack([beam.known[G, k, B] == 1, np.ones(len(pair), dtype=bool)]).astype(np.float32)
+        stop = 0
+        for place, count in enumerate(length.tolist()):  # a product for each pool; a sum over runs of all is dearer
+            start, stop = stop, stop + count
+            counts[:, g[place], b[place]] += stays[:, start:stop] @ holds[start:stop].astype(np.float32)
         seen[:] = beam.asked
 
     # Trials of the beam's own ----------------------------------------------------------------

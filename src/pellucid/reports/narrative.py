@@ -227,10 +227,11 @@ def rule_paragraphs(rules: Rules, row: int, language: str = "en", audience: str 
             told.append(words.told("rule_missed", threshold=rules.threshold))
         if audience == "expert":
             told.append(words.told("rule_cost", samples=f"{int(rules.samples[row, output]):,}", seed=rules.seed))
-    return told + [words.told("caution", caution=words.of(c)) for c in rules.warnings if c.severity == "red"]
+    return told + told_cautions(rules, words)
 
 
 def set_paragraphs(sets: Sets, row: int, language: str = "en", audience: str = "expert") -> list[str]:
     """A row's sets in sentences, each target's for itself; how minimal a set is is not told to the person concerned."""
     told = [sets.sentences(row, output, language) for output in range(len(sets.outputs[row]))]
-    return [" ".join(sentences[:1] if audience == "person" else sentences) for sentences in told]
+    whole = [" ".join(sentences[:1] if audience == "person" else sentences) for sentences in told]
+    return whole + told_cautions(sets, Words(language))

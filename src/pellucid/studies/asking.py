@@ -17,6 +17,7 @@ from ..doors.rows import as_inputs
 from ..engine.budget import Budget
 from ..engine.listener import Listener
 from ..problem.model import Model
+from ..problem.removal import MOST_ROWS
 from ..records.errors import InputError, NotApplicable, shorten
 from ..records.explanation import Explanation
 from ..records.files import read_array
@@ -24,7 +25,7 @@ from ..records.score import Scores
 from .comparing import Comparison, compare
 from .evaluating import evaluate
 from .explaining import explain
-from .plan import default_removal, named
+from .plan import BACKGROUND, default_removal, named
 
 SLICE = re.compile(r"(-?\d*):(-?\d*)")
 PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
@@ -105,13 +106,17 @@ class Sources:
         how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in STYLE}
         return read(path, **how)
 
-    def absent(self, background: str | None) -> dict[str, Any]:
-        """``background=`` and ``removal=``: a file's rows, ``"zeros"``, or (None) what an audit takes."""
+    def absent(self, background: str | None, method: Any = None) -> dict[str, Any]:
+        """``background=`` and ``removal=``: a file's rows, ``"zeros"``, or (None) what an audit takes.
+
+        A ``method`` that draws single rows from the background gets as many as it can take.
+        """
         if background == "zeros":
             return {}
         if background is not None:
             return {"background": self.beside(background).features}
-        removal, rows = default_removal(self.dataset, self.seed)
+        many = getattr(method, "background_rows", MOST_ROWS)
+        removal, rows = default_removal(self.dataset, self.seed, many if many > MOST_ROWS else BACKGROUND)
         return {"removal": removal, "background": rows}
 
     def target(self, text: str) -> Any:
@@ -140,7 +145,8 @@ def explain_files(
     if method == "auto" and settings:
         raise NotApplicable("settings were given, and no method that they belong to", fix="name the method")
     chosen = method if method == "auto" else find("methods", method, dict(settings or {}))
-    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **sources.absent(background)}
+    absent = sources.absent(background, chosen)
+    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **absent}
     return explain(sources.network, sources.rows(rows), chosen, listener=listener, **asked)
 
 

@@ -169,11 +169,11 @@ def named(model: Model, data: Dataset) -> Model:
     return copied
 
 
-def default_removal(data: Dataset, seed: int) -> tuple[Any, Any]:
-    """(removal, background): training rows for a table, a blur for images."""
+def default_removal(data: Dataset, seed: int, most: int = BACKGROUND) -> tuple[Any, Any]:
+    """(removal, background): at most so many training rows for a table, a blur for images."""
     if data.is_table:
         train = data.train
-        drawn = np.random.default_rng([seed, 2]).permutation(len(train))[:BACKGROUND]
+        drawn = np.random.default_rng([seed, 2]).permutation(len(train))[:most]
         return None, train.take(np.sort(drawn)).features
     if len(data.shape) >= 2:
         return Blur(max(1.0, max(data.shape[-2:]) / 8)), None
