@@ -242,7 +242,10 @@ def facts(case: Credit, versions: dict[str, str], asked: int, draws: int, multip
         " tolerance 0.15, batches of 100 for all; peers with their own defaults otherwise. Rows together: median of"
         f" {RUNS} runs, all else one run.",
         "",
-        f"Precision is measured again on {draws:,} fresh draws of each rule, coverage over the train rows.",
+        f"Precision is measured again on {draws:,} fresh draws of each rule, coverage over the train rows."
+        " “In interval”: for how many rows the interval that was stated contains the precision measured again."
+        " The peers take a row at a time and ask the same network in numpy, with the rows coded by table look-up;"
+        " pellucid asks it in torch.",
         "",
         f"All of pellucid's time ÷ bare passes of the rows it made: {times}; the aim is 5 at most.",
         "",

@@ -82,8 +82,7 @@ def answer(
         told = [found.text(row, language, audience) for row in range(len(found))]
     else:
         told = [repr(found)]
-    for line in "
-".join(told).splitlines():
+    for line in "\n".join(told).splitlines():
         page.say(line)
     page.table([_rounded(line) for line in found.to_frame().head(MOST_LINES).to_dict("records")])
     if kept is not None:

@@ -89,6 +89,7 @@ class Search:
         self.spent = np.zeros(G, dtype=np.int64)
         self.best, self.covers = np.full((G, n), FREE), np.full(G, -1.0)
         self.fallback, self.sure = np.full((G, n), FREE), np.full(G, -1.0)
+        self.rate = float(np.log((1 + (wish.beam - 1) * n) / wish.delta))  # Ribeiro et al. 2018, algorithm 2
         self.possible = [around.possible(g) for g in range(G)]
 
     def run(self) -> None:
@@ -96,7 +97,7 @@ class Search:
         G, n = self.best.shape
         ones = np.ones((G, 1))
         beam = _Beam(np.full((G, 1, n), FREE), ones > 0, ones, np.full((G, 0, 1), UNASKED, dtype=np.int8))
-        self._settle(beam, None)
+        self._settle(beam)
         for _ in range(self.wish.longest):
             candidates = self._extensions(beam)
             if not candidates.real.any():
@@ -141,7 +142,7 @@ class Search:
         rules = np.take_along_axis(beam.rules, parent[:, :, None], 1)
         np.put_along_axis(rules, self.around.owner[added][:, :, None], added[:, :, None], 2)
         following = _Beam(rules, real, cover, self._handed_down(beam, parent, added))
-        self._settle(following, beam)
+        self._settle(following)
         return following
 
     def _handed_down(self, beam: _Beam, parent: np.ndarray, added: np.ndarray) -> np.ndarray:
@@ -202,17 +203,16 @@ class Search:
 
     # Trials of the beam's own ----------------------------------------------------------------
 
-    def _settle(self, beam: _Beam, before: _Beam | None) -> None:
+    def _settle(self, beam: _Beam) -> None:
         """Try the beam's rules until each lies clearly on one side of the threshold; keep the best that is above."""
         wish = self.wish
-        rate = np.log((1 + (wish.beam - 1) * self.around.n) / wish.delta)  # Ribeiro et al. 2018, algorithm 2
         g, b = np.nonzero(beam.real)
         first = np.maximum((wish.limit - self.spent) // (2 * np.maximum(beam.real.sum(1), 1)), 0)
         self._fill(beam, g, b, np.minimum(wish.batch, first)[g])
         while True:
             hits, trials = beam.hits[g, b], beam.asked[g, b]
             share = hits / np.maximum(trials, 1)
-            lower, upper = kl_bounds(hits, trials, rate)
+            lower, upper = kl_bounds(hits, trials, self.rate)
             below, above = lower < wish.threshold - wish.slack, upper > wish.threshold + wish.slack
             undecided = np.where(share >= wish.threshold, below, above)
             undecided &= (
@@ -226,8 +226,7 @@ class Search:
 
     def _accept(self, beam: _Beam) -> None:
         """Keep, of the rules that are precise enough, the one that covers most; beside it the surest of all."""
-        rate = np.log((1 + (self.wish.beam - 1) * self.around.n) / self.wish.delta)
-        lower, _ = kl_bounds(beam.hits, beam.asked, rate)
+        lower, _ = kl_bounds(beam.hits, beam.asked, self.rate)
         tried, along = beam.real & (beam.asked > 0), np.arange(len(self.best))
         share = beam.hits / np.maximum(beam.asked, 1)
         enough = tried & (share >= self.wish.threshold) & (lower >= self.wish.threshold - self.wish.slack)
