@@ -39,6 +39,7 @@ class Banzhaf(Method):
     source: ClassVar[str] = "Banzhaf 1965; Hammer & Holzman 1992; Wang & Jia 2023, arXiv 2205.15466"
     promises: ClassVar[tuple[str, ...]] = ("symmetry", "linearity", "implementation_invariance")
     sampled: ClassVar[bool] = True
+    default: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
         n, change = session.n, session.full - session.empty

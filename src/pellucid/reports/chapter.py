@@ -101,9 +101,11 @@ def embedded(value: Any) -> str:
 
 
 def leading(study: Study) -> str:
-    """The method whose explanations are shown: farthest ahead of the controls over all metrics, never a control itself.
+    """The method whose explanations are shown, never a control itself.
 
-    Without scores it is the first method. Empty for a study without explanations.
+    Of a table Shapley values, which add up and have standard errors, where they are ahead of the controls; else
+    the method that is farthest ahead over all metrics. Without scores it is the first method. Empty for a study without
+    explanations.
     """
     controls = control_names(study)
     candidates = [name for name in study.explanations if name not in controls] or list(study.explanations)
@@ -115,7 +117,10 @@ def leading(study: Study) -> str:
         for score, value in zip(mine, figures.advantage(mine), strict=True):
             if score.method in ahead and np.isfinite(value):
                 ahead[score.method].append(value)
-    return max(candidates, key=lambda name: np.mean(ahead[name]) if ahead[name] else -np.inf)
+    mean = {name: float(np.mean(found)) if found else -np.inf for name, found in ahead.items()}
+    if study.schema is not None and mean.get("shapley", -np.inf) > 0:
+        return "shapley"
+    return max(candidates, key=lambda name: mean[name])
 
 
 def control_names(study: Study) -> set[str]:

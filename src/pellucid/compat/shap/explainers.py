@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from ...catalog import everything
 from ...doors.wrap import wrap
 from ...modalities.tabular import Columns, CorrelatedColumns
 from ...problem.model import Model
@@ -21,15 +20,15 @@ from .backgrounds import sample
 from .maskers import Image, Partition, as_background
 
 ALGORITHMS = {
-    "auto": ("shapley", "kernel_shapley"),
-    "exact": ("exact_shapley",),
-    "permutation": ("permutation_shapley",),
-    "sampling": ("permutation_shapley",),
-    "partition": ("owen",),
-    "kernel": ("kernel_shapley",),
-    "gradient": ("expected_gradients", "integrated_gradients"),
+    "auto": "shapley",
+    "exact": "exact_shapley",
+    "permutation": "permutation_shapley",
+    "sampling": "permutation_shapley",
+    "partition": "owen",
+    "kernel": "kernel_shapley",
+    "gradient": "integrated_gradients",
 }
-"""What each of shap's algorithms is called here: the first that the catalogue holds."""
+"""What each of shap's algorithms is called here."""
 
 
 class Explainer:
@@ -270,8 +269,7 @@ def _method(algorithm: str) -> str:
         raise NotApplicable(
             f"algorithm={algorithm!r} has no counterpart here", fix=f"use one of {', '.join(map(repr, ALGORITHMS))}"
         )
-    known = everything("methods")
-    return next(name for name in ALGORITHMS[algorithm] if name in known)
+    return ALGORITHMS[algorithm]
 
 
 def _link(link: Any) -> Callable[[np.ndarray], Any] | None:
