@@ -65,6 +65,9 @@ def find(room: str, given: Any, settings: dict[str, Any] | None = None) -> Any:
     known = everything(room)
     name = given.strip().lower().replace("-", "_").replace(" ", "_")
     if name not in known:
+        own = [kind.name for kind in known.values() if name in getattr(kind, "known_as", ())]
+        if own:
+            raise UnknownName(f"there is no {WORD[room]} named {given!r}", fix=f"it is called {own[0]!r} here")
         raise UnknownName.among(WORD[room], given, known)
     return made(known[name], settings or {})
 
@@ -85,13 +88,15 @@ def made(kind: type[Settings], settings: dict[str, Any]) -> Any:
 
 def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
     if not isinstance(value, str):
-        return value
+        return tuple(value) if isinstance(value, list) else value  # a record's file knows lists only
     types = get_args(setting.type) or (setting.type,)
     if value.lower() in ("none", "") and type(None) in types:
         return None
     try:
         if bool in types:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+        if int in types and "," in value and any(get_origin(part) is tuple for part in types):
+            return tuple(int(part) for part in value.split(","))
         if int in types:
             return int(value)
         if float in types:

@@ -19,6 +19,7 @@ EXPECTED = {
     "integrated_gradients": 9,
     "lime_neighbours": 9,
     "edge_filter": 2,
+    "rise": 2,
     "permutation_importance": 10,
     "sage": 10,
 }

@@ -26,7 +26,7 @@ from pellucid.players import Players
 from pellucid.records.errors import BudgetError, TargetError
 from pellucid.records.joining import joined, merged
 from pellucid.records.messages import Caution
-from pellucid.removals import Noise
+from pellucid.removals import Constant, Noise
 from pellucid.testing.problems import ragged_image
 
 
@@ -218,3 +218,21 @@ def test_a_record_says_how_signed_gradients_were_pooled():
     players = Players.shared(np.array([0, 0, 1, 1]), ("a", "b"))
     signed, size = (pellucid.explain(NET, X, Saliency(signed_values=s), players=players) for s in (True, False))
     assert (signed.pooling, size.pooling) == ("sum", "norm")
+
+
+def test_shares_of_nothing_and_everything_are_absent_and_present():
+    """Blends at 0 and 1 are values; between them, a linear model is in between; nobody's elements stay."""
+    weights = torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    players = Players.shared(np.array([0, 0, 1, 2, -1, 2]), ("a", "b", "c"))
+    problem = as_problem(lambda x: x @ weights.numpy(), rows.numpy(), players=players, removal=Constant(0.5))
+    coalitions = np.array([[True, False, True], [False, False, False], [True, True, True]])
+    with opened(problem, "test") as run:
+        session = run.parts[0][1]
+        whole = session.values(coalitions)
+        np.testing.assert_array_equal(session.blends(torch.from_numpy(coalitions).double()), whole)
+        labels = torch.from_numpy(players.labels[0].copy())
+        elements = torch.from_numpy(coalitions).double()[:, labels.clamp(min=0)]
+        np.testing.assert_array_equal(session.blends(elements, elements=True), whole)
+        quarter = session.blends(torch.full((1, 3), 0.25))
+        np.testing.assert_allclose(quarter[:, 0], whole[:, 1] + 0.25 * (whole[:, 2] - whole[:, 1]), atol=1e-12)

@@ -157,9 +157,14 @@ class RowMaker:
                 self._caller.halve(error)
                 stack.append(block)
 
-    def _present(self, coalitions: Tensor, items: Tensor) -> Tensor:
-        """Players present ``Bool[…, b, n]`` as elements present ``Bool[…, b, D]``; nobody's are always there."""
+    def _present(self, coalitions: Tensor, items: Tensor, elements: bool = False) -> Tensor:
+        """Players present ``Bool[…, b, n]`` as elements present ``Bool[…, b, D]``; nobody's are always there.
+
+        Shares ``Float[…]`` likewise. With ``elements`` those of the elements are given, ``[b, D]``.
+        """
         coalitions = coalitions.to(self.x.device)
+        if elements:
+            return coalitions if self._all_owned else torch.where(self._labels_of(items) < 0, 1.0, coalitions)
         if self.players.every_element:
             return coalitions
         padded = torch.nn.functional.pad(coalitions, (0, 1), value=True)
@@ -170,16 +175,25 @@ class RowMaker:
             return padded[:, labels].movedim(1, 0)
         return padded.gather(-1, _index(labels, self.n)[:, None].expand(*padded.shape[:-1], -1))
 
-    def _grid(self, coalitions: Tensor, items: Tensor) -> Tensor:
-        """v of every item at every shared coalition, ``Float64[I, T, b]``."""
-        if self._fold is not None:
+    def _labels_of(self, items: Tensor) -> Tensor:
+        """The labels ``Int[D]`` that rows share, or those of each, ``Int[b, 1, D]``."""
+        return self._labels[0] if len(self._labels) == 1 else self._labels[items][:, None]
+
+    def _grid(self, coalitions: Tensor, items: Tensor, elements: bool = False) -> Tensor:
+        """v of every item at every shared coalition, ``Float64[I, T, b]``.
+
+        Coalitions ``Float[b, n]`` (``[b, D]`` with ``elements``) hold players to a share: they are mixed in.
+        """
+        if self._fold is not None and not elements:
             return self._folded_grid(self._fold, coalitions, items)
-        references, shared_map, fill = self.references, len(self._labels) == 1, self._removal.fill
+        references, shared_map = self.references, len(self._labels) == 1
+        fill = self._removal.fill if coalitions.dtype == torch.bool else _mixed
         out = torch.zeros((len(items), self._width, len(coalitions)), dtype=torch.float64)
-        every = self._present(coalitions, items) if shared_map and len(coalitions) * self.x.shape[1] < 2**26 else None
+        few = shared_map and len(coalitions) * self.x.shape[1] < 2**26
+        every = self._present(coalitions, items, elements) if few else None
 
         def work(g: slice, c: slice, s: slice) -> None:
-            present = every[c][None] if every is not None else self._present(coalitions[c], items[g])
+            present = every[c][None] if every is not None else self._present(coalitions[c], items[g], elements)
             if present.ndim == 2:
                 present = present[None]
             drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
@@ -188,7 +202,7 @@ class RowMaker:
             index = self._items_of(items[g], shape[1] * shape[2])
             picked = self._summed(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
             picked = picked.double().cpu().reshape(*shape, -1)
-            self._refuse_nan_block(picked, items[g], coalitions[c])
+            self._refuse_nan_block(picked, items[g], None if elements else coalitions[c])
             out[g, :, c] += picked.sum(2).transpose(1, 2)
 
         self._each_block((len(items), len(coalitions), self.draws), work)
@@ -349,11 +363,14 @@ class RowMaker:
             where = self._row_name(int(self.item(questions[bad[0]])))
             raise NotFiniteError("the gradient is NaN or infinite", where=where)
 
-    def _refuse_nan_block(self, picked: Tensor, items: Tensor, coalitions: Tensor) -> None:
+    def _refuse_nan_block(self, picked: Tensor, items: Tensor, coalitions: Tensor | None) -> None:
         if bool(torch.isfinite(picked.sum())):
             return
         bad = ~torch.isfinite(picked).all(-1).all(-1)
-        if bool(bad.any()):
+        if bool(bad.any()) and coalitions is None:
+            self._raise_nan(int(items[int(bad.any(1).int().argmax())]), None)
+        elif bool(bad.any()):
+            coalitions = coalitions > 0  # a share is as good as there
             sizes = (~coalitions).sum(-1).expand(bad.shape).masked_fill(~bad, self.n + 1)
             place = int(sizes.argmin())
             item, at = place // bad.shape[1], place % bad.shape[1]
@@ -379,6 +396,13 @@ class RowMaker:
             why=f"with {', '.join(names)}{more} absent" if names else "",
             fix="check the row and the values that stand for what is absent",
         )
+
+
+def _mixed(rows: Tensor, present: Tensor, references: Tensor, draws: slice, players: Players) -> Tensor:
+    """Rows ``[g, c, s, D]`` of which each element is its own to the share in ``present``; whole numbers are rounded."""
+    share = present[:, :, None]
+    mixed = rows[:, None, None] * share + references[:, None] * (1 - share)
+    return mixed if rows.is_floating_point() else mixed.round().to(rows.dtype)
 
 
 def _index(labels: Tensor, nobody: int) -> Tensor:

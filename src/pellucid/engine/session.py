@@ -242,6 +242,25 @@ class Session(RowMaker):
             part = slice(start, min(start + size, len(coalitions)))
             yield part, self.values(coalitions[part])
 
+    def blends(self, shares: Tensor, *, elements: bool = False) -> np.ndarray:
+        """``values`` where players are present to a share only, ``Float64[Q, b]``.
+
+        ``shares`` are ``Float[b, n]``, 0 to 1, shared by all questions, or ``Float[b, D]`` with ``elements``, each
+        element's own. An element is then share · its own + (1 − share) · what the model is given with nobody present;
+        whole numbers are rounded. Shares of 0 and 1 are absent and present. Raises :class:`NotApplicable` for opaque
+        rows, which cannot be mixed.
+        """
+        if self.opaque:
+            raise NotApplicable(
+                "rows that are not tensors cannot be mixed with what stands for the absent",
+                fix="use a method that removes players whole",
+            )
+        self.spent.evaluations += len(shares)
+        kind = self.x.dtype if self.x.is_floating_point() else torch.float32
+        with torch.no_grad():
+            found = self._grid(shares.to(kind), torch.arange(len(self)), elements)
+        return found.reshape(self.questions, -1).numpy()
+
     def outputs(self, points: Tensor | np.ndarray | list[Any], questions: Any) -> np.ndarray:
         """The target at points of a method's own, ``Float64[b]``: ``points[i]`` is a row for ``questions[i]``.
 

@@ -43,6 +43,7 @@ class Method(Settings, ABC):
     background_rows: a background of more rows is reduced to so many; a method that draws single rows from it, instead
         of asking all of them for each evaluation, can take more.
     signed: False where values are magnitudes without direction.
+    known_as: other names that people look for it by.
     default: whether an audit or comparison takes it where no methods are named.
     role: ``"method"``, or ``"control"`` for attributions that know nothing of the model.
     """
@@ -60,6 +61,7 @@ class Method(Settings, ABC):
     sampled: ClassVar[bool] = False
     background_rows: ClassVar[int] = MOST_ROWS
     signed: ClassVar[bool] = True
+    known_as: ClassVar[tuple[str, ...]] = ()
     default: ClassVar[bool] = True
     role: ClassVar[str] = "method"
 

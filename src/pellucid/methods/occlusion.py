@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -16,65 +17,112 @@ from .method import Method
 RUN = 2**20
 """Cells of (window, player) made at once, but at least SHORTEST windows."""
 SHORTEST = 512
+Sides = int | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
 class Occlusion(Method):
     """φ_i = v(N) − v(N \\ i): each player absent alone (Zeiler & Fergus 2013, arXiv 1311.2901, section 2).
 
-    With ``window`` a square slides over the image instead, ``stride`` elements at a time; every player gets the
-    mean loss over the windows that cover it. The trap: two inputs that can stand in for each other both
-    look useless when each is removed alone.
+    This is leave-one-out. With ``window`` a box slides over the row instead, ``stride`` elements at a time: over height
+    and width of an image (all channels together), along the first axis of a series or any other tensor. A tuple
+    gives a side for each of height and width, or for each axis. Every player gets the mean loss over the windows that
+    cover it; with several ``scales`` the window and its stride are doubled from one to the next, and a player gets
+    the mean over scales, each counting the same. The last window of an axis ends at its edge, so that nothing is left
+    out. The trap: two inputs that can stand in for each other both look useless when each is removed alone.
     """
 
-    window: Annotated[int | None, Range(1, 4096), "side of the sliding square in elements; none: each player"] = None
-    stride: Annotated[int | None, Range(1, 4096), "elements between windows; none: half the window"] = None
+    window: Annotated[Sides, Range(1, 4096), "sides of the sliding window in elements; none: each player"] = None
+    stride: Annotated[Sides, Range(1, 4096), "elements between windows; none: half the window"] = None
+    scales: Annotated[int, Range(1, 12), "sizes of the window: as given, twice, four times as large, …"] = 1
 
     name: ClassVar[str] = "occlusion"
     title: ClassVar[str] = "Occlusion"
     source: ClassVar[str] = "Zeiler & Fergus 2013, arXiv 1311.2901, section 2"
     promises: ClassVar[tuple[str, ...]] = ("null_player", "symmetry", "linearity", "implementation_invariance")
+    known_as: ClassVar[tuple[str, ...]] = (
+        "leave_one_out", "loo", "loco", "ablation", "feature_ablation", "feature_occlusion", "remove_individual",
+    )  # fmt: skip
 
     def estimate(self, session: Session) -> Estimate:
-        windows = None if self.window is None else self._windows(session)
-        count = session.n if windows is None else len(windows)
+        if self.window is None and (self.stride is not None or self.scales > 1):
+            raise NotApplicable("stride and scales are of a sliding window", fix="give window= too")
+        sizes = [None] if self.window is None else self._windows(session)
+        count = sum(session.n if windows is None else len(windows) for windows in sizes)
         session.allowance(count + 1, least=count + 1)
-        values = np.zeros((session.questions, session.n))
-        run = max(RUN // session.n, SHORTEST)
-        for start in range(0, count, run):  # who is absent is made run by run: all at once it is n² for single players
-            part = slice(start, min(start + run, count))
-            absent = _alone(session.n, part) if windows is None else windows[part]
-            lost = session.full[:, None] - session.values(~absent)
-            if windows is None:
-                values[:, part] = lost
-            else:
-                values += lost @ absent
-        if windows is not None:
-            values /= np.maximum(windows.sum(0), 1)
+        values = np.mean([_lost(session, windows) for windows in sizes], axis=0)
         return Estimate(values, notes={"windows": count})
 
-    def _windows(self, session: Session) -> np.ndarray:
-        """The players that each window touches, ``Bool[windows, n]``."""
-        layout = session.players.layout
-        if len(layout) != 3 or not session.players.is_shared:
+    def _windows(self, session: Session) -> list[np.ndarray]:
+        """The players that each window touches, ``Bool[windows, n]``, scale by scale."""
+        layout, image = session.players.layout, session.kind == "image"
+        if not layout or not session.players.is_shared or session.kind in ("table", "words"):
             raise NotApplicable(
-                "a sliding window needs images whose players are the same for all of them",
-                fix="use pixels or patches as players, or leave window= out",
+                "a sliding window needs images or series whose players are the same for all of them",
+                fix="use pixels, patches or elements as players, or leave window= out",
             )
-        size, labels = int(self.window or 1), session.players.map_of(0)
-        step = self.stride or max(1, size // 2)
-        height, width = layout[1:]
-        if size > min(height, width):
-            raise NotApplicable(f"a window of {size} does not fit into {height} × {width}")
-        rows = []
-        for top in range(0, height - size + 1, step):
-            for left in range(0, width - size + 1, step):
-                row = np.zeros(session.n + 1, dtype=bool)
-                row[labels[:, top : top + size, left : left + size]] = (
-                    True  # nobody's, −1, falls behind the last player
-                )
-                rows.append(row[: session.n])
-        return np.array(rows)
+        free = layout[1:] if image else layout  # an image's channels are covered together
+        labels = session.players.map_of(0).reshape(-1, *free)
+        sides = _sides("window", self.window, free, image)
+        steps = tuple(max(1, side // 2) for side in sides)
+        if self.stride is not None:
+            steps = _sides("stride", self.stride, free, image)
+        grown = [np.multiply((sides, steps), 2**scale).tolist() for scale in range(self.scales)]
+        return [_slid(labels, session.n, tuple(wide), tuple(apart)) for wide, apart in grown]
+
+
+def _sides(name: str, given: Sides, free: tuple[int, ...], image: bool) -> tuple[int, ...]:
+    """A side for each axis: a number is that of height and width, or of a series' first axis with the others whole."""
+    if isinstance(given, tuple):
+        if len(given) != len(free):
+            raise NotApplicable(f"{name}={given} has {len(given)} sides, these rows have {len(free)} axes: {free}")
+        return given
+    side = int(given or 1)
+    return (side,) * len(free) if image else (side, *free[1:])
+
+
+def _slid(labels: np.ndarray, n: int, sides: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+    """The players that a window touches as it slides over ``labels [C, …]``, ``Bool[windows, n]``."""
+    for length, side, step in zip(labels.shape[1:], sides, steps, strict=True):
+        if side > length:
+            raise NotApplicable(f"a window of {_by(sides)} does not fit into {_by(labels.shape[1:])}")
+        if step > side and side < length:
+            raise NotApplicable(
+                f"a stride of {_by(steps)} leaves gaps between windows of {_by(sides)}", fix="take a smaller stride"
+            )
+    rows = []
+    for corner in product(*map(_starts, labels.shape[1:], sides, steps)):
+        box = tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))
+        row = np.zeros(n + 1, dtype=bool)
+        row[labels[(slice(None), *box)]] = True  # nobody's, −1, falls behind the last player
+        rows.append(row[:n])
+    return np.array(rows)
+
+
+def _starts(length: int, side: int, step: int) -> list[int]:
+    """Where windows begin on an axis; the last ends at its edge."""
+    last = length - side
+    starts = list(range(0, last + 1, step))
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def _by(sides: tuple[int, ...]) -> str:
+    return " × ".join(map(str, sides))
+
+
+def _lost(session: Session, windows: np.ndarray | None) -> np.ndarray:
+    """The mean loss over the windows that cover each player, ``Float64[Q, n]``; None: each player is a window."""
+    n, values = session.n, np.zeros((session.questions, session.n))
+    count, run = (n if windows is None else len(windows)), max(RUN // n, SHORTEST)
+    for start in range(0, count, run):  # who is absent is made run by run: all at once it is n² for single players
+        part = slice(start, min(start + run, count))
+        absent = _alone(n, part) if windows is None else windows[part]
+        lost = session.full[:, None] - session.values(~absent)
+        if windows is None:
+            values[:, part] = lost
+        else:
+            values += lost @ absent
+    return values if windows is None else values / np.maximum(windows.sum(0), 1)
 
 
 def _alone(n: int, players: slice) -> np.ndarray:

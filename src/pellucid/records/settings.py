@@ -15,10 +15,15 @@ from .errors import NotApplicable
 
 @dataclass(frozen=True)
 class Range:
-    """The values a number may take, both ends included."""
+    """The values a number, or each of several, may take, both ends included."""
 
     low: float = float("-inf")
     high: float = float("inf")
+
+    def hold(self, value: Any) -> bool:
+        """Whether ``value`` is a number within them."""
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,7 @@ class Settings:
             value, limits = getattr(self, setting.name), setting.range
             if limits is None or value is None:
                 continue
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not limits.low <= value <= limits.high:
+            if not all(limits.hold(part) for part in (value if isinstance(value, tuple) else (value,))):
                 raise NotApplicable(
                     f"{type(self).__name__}({setting.name}={value!r}) is out of range",
                     fix=f"{setting.help}: from {limits.low:g} to {limits.high:g}",
