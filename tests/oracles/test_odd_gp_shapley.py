@@ -138,8 +138,11 @@ def test_few_rows_are_fitted_one_by_one_and_do_not_see_each_other():
         np.testing.assert_allclose(alone.values[0], batch.values[row], atol=1e-5 * np.abs(batch.values).max())
 
 
-def test_rounding_is_not_carried_along_the_fit():
-    """Answers that differ by float32's rounding, as by a row's place in its batch, give the same values to 1e-5."""
+def test_rounding_is_hardly_carried_along_the_fit():
+    """Answers that differ by float32's rounding, as by a row's place in its batch, give the same values to 1e-5.
+
+    Not a guarantee: on networks one row or two in a hundred went up to 3e-5.
+    """
     rng = np.random.default_rng(0)
     for seed in range(30):
         game = smooth(seed, 10)
