@@ -30,6 +30,7 @@ class LeaveOneIn(Method):
     source: ClassVar[str] = "Covert, Lundberg & Lee 2021, arXiv 2011.14878, summaries that include one feature"
     promises: ClassVar[tuple[str, ...]] = ("null_player", "symmetry", "linearity", "implementation_invariance")
     known_as: ClassVar[tuple[str, ...]] = ("include_one_in", "alone")
+    default: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
         n = session.n

@@ -41,6 +41,7 @@ class Rise(Method):
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     promises: ClassVar[tuple[str, ...]] = ("linearity", "implementation_invariance")
     sampled: ClassVar[bool] = True
+    default: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
         wanted = self.samples or MOST

@@ -50,6 +50,7 @@ class Sobol(Method):
     sampled: ClassVar[bool] = True
     signed: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("sobol_indices", "sobol_attribution", "variance_based", "total_indices")
+    default: ClassVar[bool] = False
 
     def estimate(self, session: Session) -> Estimate:
         n, samples = session.n, self._points(session)
