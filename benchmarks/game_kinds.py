@@ -23,8 +23,6 @@ ASKED = 4
 TABLES = 16
 """Up to so many players the table of all values is kept beside the game."""
 WAVES = 160
-LONG = 8_000
-"""Evaluations a player of the long estimate."""
 TRAINED = {"tanh": nn.Tanh, "gelu": lambda: nn.GELU(approximate="tanh"), "silu": nn.SiLU, "relu": nn.ReLU}
 
 
@@ -38,6 +36,8 @@ class Kind:
     make: Callable[[int], Game]
     truth: str = "enumerated"
     sparse: bool = False
+    long: int = 8_000
+    """Evaluations a player of each of two estimates, where these are the truth."""
 
 
 def known(name: str, seed: int, cache: Path) -> Path:
@@ -46,7 +46,7 @@ def known(name: str, seed: int, cache: Path) -> Path:
     if not path.exists():
         kind = (KINDS | WIDE)[name]
         game = kind.make(seed)
-        save(_with_truth(game, kind.truth), path)
+        save(_with_truth(game, kind), path)
     return path
 
 
@@ -55,13 +55,14 @@ def file_of(name: str, seed: int, cache: Path) -> Path:
     return cache / "games" / f"{name}-{seed}.npz"
 
 
-def _with_truth(game: Game, how: str) -> Known:
+def _with_truth(game: Game, kind: Kind) -> Known:
+    how = kind.truth
     asked = np.linspace(0, game.rows - 1, ASKED).astype(int)
     counts = [game.players(row) for row in asked]
     truth, doubt = np.full((ASKED, max(counts)), np.nan), np.zeros(ASKED)
     tables = np.full((ASKED, 2 ** max(counts)), np.nan) if max(counts) <= TABLES else np.empty((ASKED, 0))
     if how == "long":
-        truth, doubt = _long(game, asked)
+        truth, doubt = _long(game, asked, kind.long)
     for place, (row, n) in enumerate(zip(asked, counts, strict=True)):
         if how == "enumerated":
             v = table(game, row)
@@ -75,11 +76,11 @@ def _with_truth(game: Game, how: str) -> Known:
     return Known(game, asked, truth, doubt, tables)
 
 
-def _long(game: Game, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _long(game: Game, asked: np.ndarray, each: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean of two long estimates, and the squared relative error that their difference tells of it."""
     from shapley_ours import estimates  # imports the library, which other kinds do without
 
-    budget = LONG * game.players(0)
+    budget = each * game.players(0)
     parts = [estimates(game, asked, "kernel_shapley", budget, seed).values for seed in (1_001, 1_002)]
     mean = (parts[0] + parts[1]) / 2
     return mean, np.square(parts[0] - parts[1]).sum(1) / 4 / np.square(mean).sum(1)
@@ -262,5 +263,5 @@ KINDS: dict[str, Kind] = {
     "silu_60": Kind("SiLU network", "60", 1, network(60, (32,), "silu", 1), "waves"),
     "tanh_100": Kind("tanh network", "100", 1, network(100, (32,), "tanh", 1), "waves"),
 }
-WIDE = {"wide_30": Kind("GELU network, wide", "30", 1, network(30, (256, 256), "gelu", 1), "long")}
+WIDE = {"wide_30": Kind("GELU network, wide", "30", 1, network(30, (256, 256), "gelu", 1), "long", long=2_000)}
 """For many rows; not among the games that are compared."""

@@ -28,7 +28,7 @@ import torch  # noqa: E402
 from game_kinds import KINDS, file_of  # noqa: E402
 from shapley_environments import environments  # noqa: E402
 from shapley_large import large  # noqa: E402
-from shapley_ours import ways  # noqa: E402
+from shapley_ours import DISPATCHER, ways  # noqa: E402
 from shapley_peers import ANSWERS, SLOW  # noqa: E402
 from shapley_play import MULTIPLES, Task  # noqa: E402
 from shapley_tables import Results, page  # noqa: E402
@@ -49,7 +49,7 @@ class Plan:
     multiples: tuple[int, ...]
 
 
-FULL = Plan(tuple(KINDS), trained=5, ours=40, whole=3, peers=4, multiples=MULTIPLES)
+FULL = Plan(tuple(KINDS), trained=5, ours=40, whole=2, peers=4, multiples=MULTIPLES)
 QUICK = Plan(
     ("tanh_10", "softmax_12", "gelu_16", "sparse_24", "tanh_40"), trained=1, ours=8, whole=1, peers=2,
     multiples=(2, 5, 10, 40),
@@ -94,6 +94,7 @@ def _work(
 ) -> list[tuple[list[str], list[Task]]]:
     """Commands and their tasks, one for each kind of game and interpreter."""
     draws = {name: plan.whole if way.whole else plan.ours for name, way in ways().items()}
+    draws |= {DISPATCHER: max(plan.ours // 4, 1)} if DISPATCHER in draws else {}
     work = [([sys.executable, "shapley_ours.py"], draws)]
     for environment, python in interpreters.items():
         there = [name for name, (home, _) in ANSWERS.items() if home == environment]

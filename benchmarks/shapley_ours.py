@@ -6,7 +6,8 @@ says which of the game's rows is meant, so that a batch of rows is asked in one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from time import process_time
 from typing import Any
 
@@ -19,15 +20,28 @@ import pellucid
 from pellucid.catalog import everything
 from pellucid.removals import Constant
 
-CHOSEN: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "kernel": ("kernel_shapley", {}, False),
-    "permutation": ("permutation_shapley", {}, False),
-    "odd GP": ("odd_gp_shapley", {"fit": "row"}, False),
-    "odd GP, one-shot": ("odd_gp_shapley", {"fit": "one_shot"}, True),
-    "odd GP, pooled": ("odd_gp_shapley", {"fit": "pooled"}, True),
-    "shapley": ("shapley", {}, False),
+
+@dataclass(frozen=True)
+class Chosen:
+    """A method of the catalogue with its settings; ``whole``: all rows of a game are asked in one call."""
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
+    most: int | None = None
+    """Evaluations up to which it is asked here; beyond, a batch of 64 rows takes too long."""
+
+
+CHOSEN = {
+    "kernel": Chosen("kernel_shapley"),
+    "permutation": Chosen("permutation_shapley"),
+    "odd GP": Chosen("odd_gp_shapley", {"fit": "row"}),
+    "odd GP, one-shot": Chosen("odd_gp_shapley", {"fit": "one_shot"}, whole=True, most=500),
+    "odd GP, pooled": Chosen("odd_gp_shapley", {"fit": "pooled"}, whole=True),
+    "shapley": Chosen("shapley"),
 }
-"""Method, settings, and whether all rows of a game are asked in one call."""
+DISPATCHER = "shapley"
+"""It takes one of the others, which are drawn more often."""
 
 
 class _Rows:
@@ -67,14 +81,14 @@ def estimates(
 def ways() -> dict[str, Way]:
     """The estimators whose method the catalogue knows."""
     there = everything("methods")
-    return {title: _way(*chosen) for title, chosen in CHOSEN.items() if chosen[0] in there}
+    return {title: _way(chosen) for title, chosen in CHOSEN.items() if chosen.method in there}
 
 
-def _way(method: str, settings: dict[str, Any], whole: bool) -> Way:
+def _way(chosen: Chosen) -> Way:
     def solve(known: Known, rows: np.ndarray, budget: int, seed: int) -> Estimated:
-        return estimates(known, rows, method, budget, seed, **settings)
+        return estimates(known, rows, chosen.method, budget, seed, **chosen.settings)
 
-    return Way(solve, whole)
+    return Way(solve, chosen.whole, chosen.most)
 
 
 if __name__ == "__main__":

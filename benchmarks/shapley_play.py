@@ -21,6 +21,8 @@ MULTIPLES = (2, 5, 10, 20, 40, 100)
 """Budgets, in evaluations a player."""
 NORMAL = 1.645
 """± so many standard errors is the interval of 90 % that is judged."""
+MANY, RARER = 2_000, 8
+"""Beyond so many evaluations, which take long, chance is drawn so many times less often."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +57,14 @@ class Counted:
 
 @dataclass(frozen=True)
 class Way:
-    """An estimator; ``whole`` ones get all rows of a game that have equally many players in one call."""
+    """An estimator; ``whole`` ones get all rows of a game that have equally many players in one call.
+
+    ``most``: evaluations up to which it is asked, where it is too slow for more.
+    """
 
     solve: Solver
     whole: bool = False
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,9 @@ def cells(way: Way, known: Known, seeds: int, multiples: tuple[int, ...]) -> dic
     found: dict[str, Any] = {}
     for multiple in multiples:
         try:
-            records = [one for seed in range(seeds) for one in _records(way, known, seed, multiple)]
+            large = multiple * known.game.players(0) > MANY
+            draws = max(seeds // RARER, 1) if large else seeds
+            records = [one for seed in range(draws) for one in _records(way, known, seed, multiple)]
         except Exception as error:  # noqa: BLE001 - what a library cannot do is a result
             found[str(multiple)] = f"{type(error).__name__}: {str(error)[:160]}"
             continue
@@ -114,7 +122,7 @@ def _records(way: Way, known: Known, seed: int, multiple: int) -> list[dict[str,
     found = []
     for rows in groups:
         n = known.game.players(int(rows[0]))
-        if multiple * n < 2**n:
+        if multiple * n < min(2**n, (way.most or np.inf) + 1):
             done = way.solve(known, rows, multiple * n, seed)
             found += [_record(known, done, k, int(row)) for k, row in enumerate(rows) if row in known.asked]
     return found

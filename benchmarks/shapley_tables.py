@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from game_kinds import Kind
 from report import machine, versions
-from shapley_ours import CHOSEN
+from shapley_ours import CHOSEN, DISPATCHER
 from shapley_peers import ANSWERS, SLOW
-from shapley_play import MULTIPLES
+from shapley_play import MANY, MULTIPLES
 
 RESAMPLES = 1_000
 COSTS = (0.005, 0.1, 1.0, 10.0)
@@ -273,8 +273,9 @@ def _introduction(results: Results, kinds: Mapping[str, Kind], plan: Any, peers:
         "",
         "Squared error of all of a row's Shapley values over their squares, ‖φ̂ − φ‖²/‖φ‖². A game is a kind and a "
         f"training seed ({plan.trained} each); medians are over seeds, rows and {plan.ours} draws of an estimator's "
-        f"chance ({plan.whole} × all rows where a batch of 64 is fitted together; {plan.peers} for the peers, 1 for "
-        f"{' and '.join(SLOW)}). Budgets are evaluations a player, both ends counted; budgets that would enumerate a "
+        f"chance ({plan.whole} × all rows where a batch of 64 is fitted together; {plan.ours // 4} for `{DISPATCHER}`, "
+        f"which takes one of the others; {plan.peers} for the peers, 1 for {' and '.join(SLOW)}; an eighth beyond "
+        f"{MANY:,} evaluations). Budgets are evaluations a player, both ends counted; budgets that would enumerate a "
         "game are left out. Every estimator asks the very same function, which counts. Our public call asks four rows "
         "more, whatever the budget, to see that the model repeats itself; they are in the CPU times, and tell the "
         "estimate nothing. shap Permutation gets the one evaluation more that its smallest budget needs.",
