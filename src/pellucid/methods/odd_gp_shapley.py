@@ -21,8 +21,8 @@ SAMPLED = 24
 """Questions whose data decide the pooled hyper-parameters."""
 EXPONENTS = (0.0, 0.25, 0.5)
 """How far a question's own profile may bend the pooled relevance in a one-shot fit."""
-WORTH = 2e9
-"""Operations of a question's evaluations from which on a fit of its own, 10 to 40 ms, is worth its time."""
+BENDING, OWN = 1e9, 4e9
+"""Operations of a question's evaluations, 10 and 50 ms of them, that are worth a bent fit and a fit of its own."""
 ROUNDING = 1e-9
 """A residual below this share of the largest odd part is no residual."""
 SMALLEST = 1e-8
@@ -90,10 +90,10 @@ def _design(rng: np.random.Generator, n: int, pairs: int) -> Fit:
 
 def _by_cost(session: Session, pairs: int) -> Literal["row", "one_shot", "pooled"]:
     """A fit of its own for each of few questions; of many only where what it saves costs more."""
-    work = session.flops * 2 * pairs  # NaN for a black box, whose evaluations count as dear
-    if session.questions < POOLED:
+    work = session.flops * 2 * pairs
+    if session.questions < POOLED or work >= OWN:
         return "row"
-    return "pooled" if work < WORTH else "one_shot"
+    return "pooled" if work < BENDING else "one_shot"  # of a black box nothing is known: between the two
 
 
 class _Games:
