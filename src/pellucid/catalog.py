@@ -6,6 +6,7 @@ The only place where a name becomes a class. A third party adds a method with on
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, get_args, get_origin
@@ -80,8 +81,10 @@ def made(kind: type[Settings], settings: dict[str, Any]) -> Any:
     known = {setting.name: setting for setting in described(kind)}
     for name in settings:
         if name not in known:
+            close = get_close_matches(name, known, n=1)
+            have = f"it has {', '.join(known) or 'no settings'}"
             raise NotApplicable(
-                f"{kind.name} has no setting {name!r}", fix=f"it has {', '.join(known) or 'no settings'}"
+                f"{kind.name} has no setting {name!r}", fix=f"did you mean {close[0]!r}? Else {have}" if close else have
             )
     return kind(**{name: _read(known[name], value, kind) for name, value in settings.items()})
 

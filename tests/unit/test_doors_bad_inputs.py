@@ -147,7 +147,7 @@ def test_tokens_have_no_gradients_but_can_be_removed():
     with pytest.raises(PellucidError, match=r"no gradients for these rows.*not floating-point numbers.*kernel_shapley"):
         pellucid.explain(Tokens(), ids, "integrated_gradients")
     e = pellucid.explain(Tokens(), ids, removal=Constant(0))
-    assert e.method == "exact_shapley" and e.gap.max() < 1e-6
+    assert e.method == "shapley" and e.gap.max() < 1e-6
 
 
 ODD_ROWS = {
@@ -285,3 +285,23 @@ def test_players_that_do_not_fit(name):
     make, pattern = PLAYERS[name]
     with pytest.raises(PellucidError, match=pattern):
         make()
+
+
+def test_a_background_in_another_order_of_columns_is_refused():
+    frame = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=["a", "b", "c"])
+    fine = pellucid.explain(NET, frame, "shapley", background=frame)
+    assert fine.players.of(0) == ("a", "b", "c")
+    with pytest.raises(PellucidError, match=r"'c' stands where they have 'a'"):
+        pellucid.explain(NET, frame, "shapley", background=frame[["c", "b", "a"]])
+    with pytest.raises(PellucidError, match=r"'B' stands where they have 'b'"):
+        pellucid.explain(NET, frame.rename(columns={"b": "B"}).rename(columns={"B": "b"}), "shapley",
+                         background=frame.rename(columns={"b": "B"}))  # fmt: skip
+
+
+def test_settings_and_budgets_that_are_no_numbers_are_told():
+    with pytest.raises(PellucidError, match="did you mean 'tolerance'"):
+        pellucid.explain(NET, X, "shapley", tolerence=0.1)
+    with pytest.raises(PellucidError, match="is a number, not 'many'"):
+        pellucid.explain(NET, X, "shapley", budget="many")
+    with pytest.raises(PellucidError, match="row 9 of an explanation"):
+        pellucid.explain(NET, X, "shapley").top(2, row=9)

@@ -19,7 +19,7 @@ from ..problem.problem import Problem
 from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
 from ..problem.units import Elements, Units, Words
-from ..records.errors import InputError, RemovalError, TargetError
+from ..records.errors import InputError, RemovalError, TargetError, shorten
 from ..records.messages import Caution
 from ..records.players import Players
 from .rows import Read, as_inputs
@@ -148,8 +148,9 @@ def _removal(
         return Constant(0.0), [Caution.of("zero_baseline", "note")]
 
     def flatten(rows: Any) -> Tensor:
-        inputs = as_inputs(model, _as_batch(rows, read), shown=False).inputs
-        return inputs.flat
+        absent = as_inputs(model, _as_batch(rows, read), shown=False)
+        _refuse_other_columns(read.columns, absent.columns)
+        return absent.inputs.flat
 
     if removal is None:
         removal = Marginal(background, most=most)
@@ -165,6 +166,21 @@ def _removal(
     if isinstance(prepared, Constant) and isinstance(prepared.value, Tensor) and _is_the_row(prepared.value, read):
         cautions.append(Caution.of("background_of_one", "yellow"))
     return prepared, cautions
+
+
+def _refuse_other_columns(named: tuple[str, ...], absent: tuple[str, ...]) -> None:
+    """Raise :class:`RemovalError` where background rows name their columns otherwise than the explained rows do.
+
+    Without an encoding a network knows columns by their places, so which of the two orders is its own cannot be told.
+    """
+    if named and absent and named != absent:
+        first = next((pair for pair in zip(named, absent, strict=False) if pair[0] != pair[1]), (named[-1], absent[-1]))
+        raise RemovalError(
+            f"the background's columns are not those of the rows: {shorten(first[1], 30)!r} stands where they have "
+            f"{shorten(first[0], 30)!r}",
+            why="the network knows columns by their places",
+            fix="give both in the order that the network was trained on",
+        )
 
 
 def _is_the_row(value: Tensor, read: Read) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..records.errors import BudgetError
 
 
@@ -28,6 +30,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("evaluations", "rows", "seconds"):
             value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
+                raise BudgetError(f"a budget of {name} is a number, not {value!r}")
             if value is not None and value <= 0:
                 raise BudgetError(f"a budget of {value} {name} buys nothing")
 

@@ -30,8 +30,10 @@ LINES = 2.5
 """Below so many evaluations a player, orders tell more than a fit."""
 MOST_PAIRS = 2000
 """A process is fitted to at most so many pairs: its arithmetic grows with their third power."""
-CHEAP = {True: 8e4, False: 4e6}
-"""Operations of an evaluation below which more evaluations cost less than a better fit; for many rows and for few."""
+ROW, FIT = 4e4, 6e8
+"""Operations that a model row costs at least, whatever it computes, and that a process fitted to one question costs."""
+MORE = 3
+"""A line needs about so many times more evaluations than a process."""
 FIRST_ROUND, LAST_ROUND = 5, 320
 """Evaluations a player of the first round, and in all where no budget ends the rounds before."""
 ENUMERATED = 14
@@ -94,10 +96,7 @@ class Shapley(Method):
             asked = (rows[:, None] * T + np.arange(T)).ravel()
             part = session if len(rows) == len(session) else session.take(rows.tolist())
             method = cheapest(part, size)
-            before = session.spent.evaluations
             found = method.estimate(_with_budget(part, size))
-            added = session.spent.evaluations - before  # counted for each of the rows that were asked
-            session.spent.evaluations = before + added * len(rows) / len(session)
             values[asked], errors[asked] = _averaged(values[asked], errors[asked], found)
             spent[asked] += size
             names[asked] = method.name
@@ -144,10 +143,14 @@ def chosen(session: Session, budget: int) -> tuple[Method, str]:
 
 
 def cheapest(session: Session, budget: int) -> Method:
-    """The estimator of a round: a line where evaluations are so cheap that more of them cost less than a better fit."""
+    """The estimator of a round: a line where the evaluations it needs more cost less than fitting a process.
+
+    For many rows the process is pooled and costs next to nothing; a black box hides what it costs, and counts as dear.
+    """
     method, _ = chosen(session, budget)
-    cheap = session.flops < CHEAP[session.questions >= POOLED]  # False for a black box, which hides what it costs
-    return KernelShapley() if cheap and isinstance(method, OddGpShapley) else method
+    more = MORE * budget * max(session.flops, ROW * session.draws)
+    line = session.questions < POOLED and np.isfinite(session.flops) and more < FIT
+    return KernelShapley() if line and isinstance(method, OddGpShapley) else method
 
 
 def _with_budget(session: Session, evaluations: int) -> Session:

@@ -68,6 +68,8 @@ class Explanation(Answer):
 
     def top(self, k: int = 5, row: int = 0, output: int = 0) -> list[tuple[str, float, float]]:
         """The ``k`` players of a row with the largest |value|: (name, value, standard error or NaN)."""
+        if not -len(self) <= row < len(self):
+            raise InputError(f"row {row} of an explanation of {len(self)} rows")
         values = self.attributions[row, :, output]
         present = np.flatnonzero(np.isfinite(values))
         order = present[np.argsort(-np.abs(values[present]), kind="stable")][:k]
@@ -100,7 +102,10 @@ class Explanation(Answer):
     def __repr__(self) -> str:
         head = f"Explanation of {len(self)} rows by {self.method}: {self.players!r}"
         if len(self):
-            first = ", ".join(f"{shorten(name, 30)} {value:+.3g}" for name, value, _ in self.top(3))
+            first = ", ".join(
+                f"{shorten(name, 30)} {value:+.3g}" + (f" ± {error:.2g}" if error > 0 else "")
+                for name, value, error in self.top(3)
+            )
             head += f"\n  row 0, {self.outputs[0][0]}: {self.base[0, 0]:.3g} → {self.full[0, 0]:.3g}; {first}"
         return head + "".join(f"\n  ! {caution}" for caution in self.warnings)
 

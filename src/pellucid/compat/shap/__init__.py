@@ -5,7 +5,7 @@ with standard errors in ``error_std`` and the whole record, cautions included, i
 """
 
 from ...records.sliced import Sliced as Explanation
-from . import maskers, plots
+from . import links, maskers, plots
 from .backgrounds import kmeans, sample
 from .explainers import (
     DeepExplainer,
@@ -28,5 +28,5 @@ from .plots import waterfall as waterfall_plot
 __all__ = [
     "DeepExplainer", "ExactExplainer", "Explainer", "Explanation", "GradientExplainer", "KernelExplainer",
     "LinearExplainer", "PartitionExplainer", "PermutationExplainer", "SamplingExplainer", "TreeExplainer", "bar_plot",
-    "force_plot", "image_plot", "initjs", "kmeans", "maskers", "plots", "sample", "summary_plot", "waterfall_plot",
+    "force_plot", "image_plot", "initjs", "kmeans", "links", "maskers", "plots", "sample", "summary_plot", "waterfall_plot",
 ]  # fmt: skip
