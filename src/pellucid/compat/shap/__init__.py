@@ -28,5 +28,6 @@ from .plots import waterfall as waterfall_plot
 __all__ = [
     "DeepExplainer", "ExactExplainer", "Explainer", "Explanation", "GradientExplainer", "KernelExplainer",
     "LinearExplainer", "PartitionExplainer", "PermutationExplainer", "SamplingExplainer", "TreeExplainer", "bar_plot",
-    "force_plot", "image_plot", "initjs", "kmeans", "links", "maskers", "plots", "sample", "summary_plot", "waterfall_plot",
+    "force_plot", "image_plot", "initjs", "kmeans", "links", "maskers", "plots", "sample", "summary_plot",
+    "waterfall_plot",
 ]  # fmt: skip

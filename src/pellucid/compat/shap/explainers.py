@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from ...doors.wrap import wrap
 from ...modalities.tabular import Columns, CorrelatedColumns
 from ...problem.model import Model
-from ...records.errors import InputError, NotApplicable, RemovalError
+from ...records.errors import NotApplicable, RemovalError
 from ...records.explanation import Explanation
 from ...records.sliced import Chain, Sliced
 from ...studies.explaining import explain
 from .backgrounds import sample
+from .links import logit
 from .maskers import Image, Partition, as_background
 
 ALGORITHMS = {
@@ -278,22 +279,10 @@ def _link(link: Any) -> Callable[[np.ndarray], Any] | None:
     if name == "identity":
         return None
     if name == "logit":
-        return _logit
+        return logit
     if callable(link):
         return link
     raise NotApplicable(f"link={link!r} is not known", fix='use "identity", "logit" or a function of outputs')
-
-
-def _logit(outputs: np.ndarray) -> np.ndarray:
-    """log(p / (1 − p)). Raises :class:`InputError` for probabilities of 0 and 1, whose log-odds are infinite."""
-    p = np.asarray(outputs, dtype=np.float64)
-    if not ((p > 0) & (p < 1)).all():
-        raise InputError(
-            "the log-odds of an output that is not between 0 and 1 do not exist",
-            why="they are averaged over the background, and one such row would outweigh all others",
-            fix="explain the probabilities: leave link out",
-        )
-    return np.log(p) - np.log1p(-p)
 
 
 def _framed(function: Callable[..., Any], columns: list[str] | None, link: Any) -> Callable[[np.ndarray], Any]:
