@@ -104,8 +104,8 @@ def _work(
 
 def _tasks(draws: dict[str, int], games: Sequence[Path], answers: Path, multiples: tuple[int, ...]) -> list[Task]:
     return [
-        Task(name, str(game), str(answers / name.replace(" ", "_") / f"{game.stem}.json"), count, multiples)
-        for game in games
+        Task(name, str(game), str(answers / name.replace(" ", "_") / f"{game.stem}.json"), count, seed, multiples)
+        for seed, game in enumerate(games)
         for name, count in draws.items()
     ]
 

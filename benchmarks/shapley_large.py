@@ -167,7 +167,8 @@ def _peers(path: Path, cache: Path, interpreters: Mapping[str, Path], unit: floa
     for environment, python in interpreters.items():
         names = [name for name, (home, _) in ANSWERS.items() if home == environment and name not in SLOW]
         tasks = [
-            Task(n, str(path), str(cache / "large" / f"{n.replace(' ', '_')}.json"), PEER_ROWS, GRID) for n in names
+            Task(n, str(path), str(cache / "large" / f"{n.replace(' ', '_')}.json"), PEER_ROWS, multiples=GRID)
+            for n in names
         ]
         plan = json.dumps([asdict(task) for task in tasks])
         worker = [python, str(Path(__file__).with_name("shapley_peers.py"))]

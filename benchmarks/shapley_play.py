@@ -22,7 +22,7 @@ MULTIPLES = (2, 5, 10, 20, 40, 100)
 NORMAL = 1.645
 """± so many standard errors is the interval of 90 % that is judged."""
 MANY, RARER = 2_000, 8
-"""Beyond so many evaluations, which take long, chance is drawn so many times less often."""
+"""Beyond so many evaluations, which take long, chance is drawn so many times less often, but on every row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,16 @@ class Way:
 
 @dataclass(frozen=True)
 class Task:
-    """One estimator on one game; ``seeds`` draws of its chance at each budget."""
+    """One estimator on one game; ``seeds`` draws of its chance at each budget, numbered from ``first`` on.
+
+    Draws take the rows in turn, so that estimators drawn once see different rows of games that differ in training.
+    """
 
     way: str
     game: str
     out: str
     seeds: int
+    first: int = 0
     multiples: tuple[int, ...] = MULTIPLES
 
 
@@ -88,22 +92,24 @@ def work(ways: Mapping[str, Way], plan: list[dict[str, Any]]) -> None:
         known = load(Path(task.game))
         if task.way not in warm:
             warm.add(task.way)
-            cells(ways[task.way], known, 1, (10,))
+            cells(ways[task.way], known, range(1), (10,))
         out.parent.mkdir(parents=True, exist_ok=True)
-        found = cells(ways[task.way], known, task.seeds, task.multiples)
+        found = cells(ways[task.way], known, range(task.first, task.first + task.seeds), task.multiples)
         part = out.with_suffix(".part")
         part.write_text(json.dumps(found), encoding="utf-8")
         part.rename(out)
 
 
-def cells(way: Way, known: Known, seeds: int, multiples: tuple[int, ...]) -> dict[str, Any]:
+def cells(way: Way, known: Known, seeds: range, multiples: tuple[int, ...]) -> dict[str, Any]:
     """Records by budget; a sentence instead where the estimator fails or cannot work with so little."""
     found: dict[str, Any] = {}
     for multiple in multiples:
         try:
             large = multiple * known.game.players(0) > MANY
-            draws = max(seeds // RARER, 1) if large else seeds
-            records = [one for seed in range(draws) for one in _records(way, known, seed, multiple)]
+            fewer = max(len(seeds) // RARER, len(known.asked))
+            records = [
+                one for seed in (seeds[:fewer] if large else seeds) for one in _records(way, known, seed, multiple)
+            ]
         except Exception as error:  # noqa: BLE001 - what a library cannot do is a result
             found[str(multiple)] = f"{type(error).__name__}: {str(error)[:160]}"
             continue

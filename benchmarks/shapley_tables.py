@@ -274,7 +274,7 @@ def _introduction(results: Results, kinds: Mapping[str, Kind], plan: Any, peers:
         "Squared error of all of a row's Shapley values over their squares, ‖φ̂ − φ‖²/‖φ‖². A game is a kind and a "
         f"training seed ({plan.trained} each); medians are over seeds, rows and {plan.ours} draws of an estimator's "
         f"chance ({plan.whole} × all rows where a batch of 64 is fitted together; {plan.ours // 4} for `{DISPATCHER}`, "
-        f"which takes one of the others; {plan.peers} for the peers, 1 for {' and '.join(SLOW)}; an eighth beyond "
+        f"which takes one of the others; {plan.peers} for the peers, 1 for {' and '.join(SLOW)}; fewer beyond "
         f"{MANY:,} evaluations). Budgets are evaluations a player, both ends counted; budgets that would enumerate a "
         "game are left out. Every estimator asks the very same function, which counts. Our public call asks four rows "
         "more, whatever the budget, to see that the model repeats itself; they are in the CPU times, and tell the "
@@ -283,7 +283,7 @@ def _introduction(results: Results, kinds: Mapping[str, Kind], plan: Any, peers:
         "Truth is enumerated; or in closed form (“products”; “waves” for networks with one hidden layer, exact to "
         "rounding for smooth activations); or the mean of two estimates of 8,000 evaluations a player (“long”).",
         "",
-        f"Measured {date.today().isoformat()} on {machine()} at a time; {versions()}. Others: {others}.",
+        f"Measured {date.today().isoformat()} on {machine()} by each process; {versions()}. Others: {others}.",
         "",
         *_table(["game", "what", "players", "background", "truth"], games),
         "",
