@@ -367,9 +367,11 @@ class RowMaker:
         if bool(torch.isfinite(picked.sum())):
             return
         bad = ~torch.isfinite(picked).all(-1).all(-1)
-        if bool(bad.any()) and coalitions is None:
+        if not bool(bad.any()):
+            return
+        if coalitions is None:
             self._raise_nan(int(items[int(bad.any(1).int().argmax())]), None)
-        elif bool(bad.any()):
+        else:
             coalitions = coalitions > 0  # a share is as good as there
             sizes = (~coalitions).sum(-1).expand(bad.shape).masked_fill(~bad, self.n + 1)
             place = int(sizes.argmin())

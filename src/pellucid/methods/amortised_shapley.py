@@ -85,7 +85,7 @@ class AmortisedShapley(Method):
         values, errors = np.zeros(shape), np.zeros(shape)
         for group in range(groups):
             own = np.arange(group, len(rows), groups)
-            part = session.part(rows[own], samples).reseeded(session.seed + group)
+            part = session.part(rows[own].tolist(), samples).reseeded(session.seed + group)
             found = KernelShapley(samples=samples).estimate(part)
             values[own] = found.values.reshape(len(own), *shape[1:])
             told = np.full_like(found.values, np.inf) if found.stderr is None else found.stderr

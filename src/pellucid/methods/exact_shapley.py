@@ -57,7 +57,8 @@ class ExactShapley(Method):
 def enumerated(session: Session) -> np.ndarray:
     """The values ``[Q, n]`` from all coalitions; the ends are known and not asked again."""
     coalitions, weights = session.design(everything, session.n)
-    values = (session.full - session.empty)[:, None] * weights[-1]
+    values = np.zeros((session.questions, session.n))
     for part, v in session.sweep(coalitions[1:-1]):
-        values += (v - session.empty[:, None]) @ weights[1:-1][part]
-    return values
+        values += v @ weights[1:-1][part]
+    # Nobody comes last: where some output is NaN, a smaller set of absent players is then named before it.
+    return values + np.outer(session.empty, weights[0]) + np.outer(session.full, weights[-1])

@@ -169,8 +169,8 @@ def _swarm(dots: list[dict[str, Any]], labels: list[str], x: alt.X, words: Words
         gradientLength=min(110, max(24, BAND * len(labels) - 30)),
         labelExpr=f"datum.value ? '{words('swarm_high')}' : '{words('swarm_low')}'",
     )  # fmt: skip
-    known = any(dot["c"] is not None for dot in dots)
-    color = alt.Color("c:Q", scale=alt.Scale(domain=[0, 0.5, 1], range=list(LOW_HIGH)), legend=bar if known else None)
+    known, unknown = (any((dot["c"] is None) is lacking for dot in dots) for lacking in (False, True))
+    color = alt.Color("c:Q", scale=alt.Scale(domain=[0, 0.5, 1], range=list(LOW_HIGH)), legend=bar)
     tips = [
         alt.Tooltip("name:N", title=words("tip_player")),
         alt.Tooltip("cell:N", title=words("tip_cell")),
@@ -180,7 +180,9 @@ def _swarm(dots: list[dict[str, Any]], labels: list[str], x: alt.X, words: Words
     grey = base.transform_filter("!isValid(datum.c)").mark_point(filled=True, size=DOT, opacity=0.8, color=PLAIN)
     told = base.transform_filter("isValid(datum.c)").mark_point(filled=True, size=DOT, opacity=0.85)
     zero = alt.Chart(table([{"zero": 0}])).mark_rule(style="zero").encode(x="zero:Q")
-    chart: Any = alt.layer(zero, grey, told.encode(color=color))
+    # A layer without a dot would have no extent.
+    layers = [layer for layer, there in ((grey, unknown), (told.encode(color=color), known)) if there]
+    chart: Any = alt.layer(zero, *layers)
     return chart.properties(width=WIDTH, height=BAND * max(1, len(labels)))
 
 
