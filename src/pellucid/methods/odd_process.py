@@ -98,7 +98,7 @@ def _objective(x: np.ndarray, signs: np.ndarray, data: np.ndarray) -> tuple[floa
     odd, even = _ratios(signs, signs, c)
     M = LINEAR / signs.shape[1] * (signs @ signs.T) + hyper.height * odd
     M[np.diag_indices(rows)] += hyper.noise * _noise(rows)
-    lower = np.linalg.cholesky(M)
+    lower = _cholesky(M)
     inverse = _inverse(lower)
     alpha = inverse @ data
     q = np.maximum((data * alpha).sum(0), 1e-300)
@@ -124,6 +124,14 @@ def _with_prior(x: np.ndarray, value: float, gradient: np.ndarray) -> tuple[floa
     return float(value + (precision * away**2).sum() / 2), gradient + precision * away
 
 
+def _cholesky(M: np.ndarray) -> np.ndarray:
+    """The Cholesky factor; where rounding has made ``M`` indefinite, that of M with a little more noise."""
+    try:
+        return np.linalg.cholesky(M)
+    except np.linalg.LinAlgError:
+        return np.linalg.cholesky(M + 1e-9 * np.trace(M) / len(M) * np.eye(len(M)))
+
+
 def _inverse(lower: np.ndarray) -> np.ndarray:
     """The inverse of a matrix from its Cholesky factor."""
     from scipy.linalg import lapack
@@ -145,7 +153,7 @@ class Process:
         """The Cholesky factor of M, ``Float[rows, rows]``."""
         M = covariance(self.signs, self.signs, self.hyper)
         M[np.diag_indices(len(M))] += self.hyper.noise * _noise(len(M))
-        return np.linalg.cholesky(M)
+        return _cholesky(M)
 
     @cached_property
     def readout(self) -> np.ndarray:
