@@ -106,11 +106,6 @@ def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
             return float(value)
     except (ValueError, KeyError) as error:
         raise NotApplicable(f"{kind.name}: {setting.name}={value!r} cannot be read", fix=setting.help) from error
-    choices = [choice for part in (setting.type, *types) if get_origin(part) for choice in get_args(part)]
-    if isinstance(types[0], str):
-        choices = list(types)
-    if choices and value not in choices:
-        raise NotApplicable(f"{kind.name}: {setting.name}={value!r} is none of {', '.join(map(str, choices))}")
     return value
 
 

@@ -305,3 +305,25 @@ def test_settings_and_budgets_that_are_no_numbers_are_told():
         pellucid.explain(NET, X, "shapley", budget="many")
     with pytest.raises(PellucidError, match="row 9 of an explanation"):
         pellucid.explain(NET, X, "shapley").top(2, row=9)
+
+
+def told(method, **settings):
+    with pytest.raises(PellucidError) as error:
+        pellucid.explain(lambda x: x.sum(1), X.numpy(), method, background=X.numpy(), **settings)
+    return str(error.value)
+
+
+def test_settings_that_cannot_be_meant():
+    assert "is none of 'effects', 'weights'" in told("lime", report="foo")
+    with pytest.raises(PellucidError, match="is none of"):
+        pellucid.methods.OddGpShapley(fit="foo")
+    assert "is not a number" in told("anchors", boundary=float("nan"))
+    assert "is not a whole number" in told("shapley", settled=1.5)
+    assert "too few for 3 players" in told("permutation_shapley", samples=3)
+    assert "is a whole number, not 95.5" in told("shapley", budget=95.5)
+    assert "near enough" in told("lime", kernel_width=0.02, discretise=True)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert pellucid.methods.KernelShapley(samples=np.int64(30)).settings() == {"samples": 30}
+    assert type(pellucid.methods.Shapley(tolerance=np.float32(0.5)).tolerance) is float

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..records.errors import BudgetError
+from ..records.settings import is_number
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("evaluations", "rows", "seconds"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
+            if value is not None and (not is_number(value) or np.isnan(value)):
                 raise BudgetError(f"a budget of {name} is a number, not {value!r}")
+            if value is not None and name != "seconds" and value != int(value):
+                raise BudgetError(f"a budget of {name} is a whole number, not {value!r}")
             if value is not None and value <= 0:
                 raise BudgetError(f"a budget of {value} {name} buys nothing")
 

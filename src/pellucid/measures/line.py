@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..records.errors import NotApplicable
+
 ROUNDING = 1e-6
 """Standard errors below this share of the largest value are rounding: no order hangs on them."""
+
+
+NOTHING = 1e-9
+"""Share of the weight below which the rows that differ from the explained one tell nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +39,13 @@ class Line:
     @classmethod
     def through(cls, points: np.ndarray, weights: np.ndarray, penalty: float = 0.0, free: bool = False) -> Line:
         """The line for ``points [b, n]``: what is solved once for all answers."""
+        moved = points.any(1)
+        if moved.any() and weights[moved].sum() <= NOTHING * weights.sum():
+            raise NotApplicable(
+                "no drawn row is near enough to the explained one to weigh anything",
+                why="the proximity kernel is too narrow for these players",
+                fix="a larger kernel_width, or leave it out",
+            )
         if free:
             points = points - (weights @ points) / weights.sum()
         weighted = points * weights[:, None]

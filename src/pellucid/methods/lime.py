@@ -73,7 +73,8 @@ class Lime(Method):
     def estimate(self, session: Session) -> Estimate:
         if session.n == 1:
             change = session.full - session.empty
-            return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
+            exact = {"local_r2": np.ones(len(change)), "local_error": np.zeros(len(change))}
+            return Estimate(change[:, None], stderr=np.zeros((len(change), 1)), notes=exact)
         table = session.kind == "table" and session.players.is_shared
         space = self._neighbourhood(session, table)
         found = _Found.of(session)

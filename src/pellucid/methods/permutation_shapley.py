@@ -10,6 +10,7 @@ import numpy as np
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..measures.intervals import widening
+from ..records.errors import NotApplicable
 from ..records.settings import Range
 from .coalition_design import prefixes
 from .exact_shapley import MOST_PLAYERS, enumerated
@@ -51,6 +52,11 @@ class PermutationShapley(Method):
         least = min(max(self.samples or 0, self.least(n)), 2**n)  # a number that was given is exact
         budget = session.allowance(int(self.cost(n)), least=least)
         budget = min(self.samples or budget, budget)
+        if budget < min(self.least(n), 2**n):
+            raise NotApplicable(
+                f"permutation_shapley(samples={self.samples}) is too few for {n} players",
+                fix=f"{min(self.least(n), 2**n)} at least: one whole order",
+            )
         if n <= MOST_PLAYERS and budget >= 2**n:
             values = enumerated(session)
             return Estimate(values, stderr=np.zeros_like(values), notes={"orders": 0, "exact": True})

@@ -117,7 +117,7 @@ class Bins(Surroundings):
         wider = (self.low[:, None] <= self.low) & (self.high[:, None] >= self.high)
         self.within = (self.owner[:, None] == self.owner) & wider & ~np.eye(len(self.owner), dtype=bool)
         self.first = (self.low == 0) | (self.high == BINS - 1)
-        rows, references = session.x.cpu().numpy(), session.references.cpu().numpy()
+        rows, references = (part.double().cpu().numpy() for part in (session.x, session.references))
         shared = len(references) == 1
         self._tables = [_Table(t, rows if shared else rows[[k]], owned, numeric) for k, t in enumerate(references)]
         self._which = np.zeros(len(rows), dtype=np.int64) if shared else np.arange(len(rows))

@@ -151,7 +151,7 @@ class Players:
         return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]), hierarchy)
 
     def __repr__(self) -> str:
-        shown = ", ".join(shorten(name, 20) for name in self.names[0][:4])
+        shown = ", ".join(shorten(name, 20) for names in self.names[:1] for name in names[:4])
         more = ", …" if self.most > 4 else ""
         return f"Players({self.most} × {self.kind}: {shown}{more})"
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from .errors import NotApplicable
 
@@ -21,9 +23,13 @@ class Range:
     high: float = float("inf")
 
     def hold(self, value: Any) -> bool:
-        """Whether ``value`` is a number within them."""
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and self.low <= value <= self.high
+        """Whether ``value`` is a number within them; NaN is none."""
+        return is_number(value) and self.low <= value <= self.high
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` counts or measures: Python's and numpy's numbers, truth values left out."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,25 @@ class Setting:
     help: str
     range: Range | None
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words it may be, where it is one of several."""
+        parts = (self.type, *get_args(self.type))
+        return tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+
+    def refusal(self, value: Any) -> str:
+        """What is wrong with a value; "" where it fits."""
+        parts = value if isinstance(value, tuple) else (value,)
+        if self.choices and value not in self.choices:
+            return f"is none of {', '.join(map(repr, self.choices))}"
+        if self.range is not None and not all(map(self.range.hold, parts)):
+            return "is out of range"
+        numbers = [part for part in parts if is_number(part)]
+        if any(np.isnan(number) for number in numbers):
+            return "is not a number"
+        whole = int in (self.type, *get_args(self.type)) and float not in (self.type, *get_args(self.type))
+        return "is not a whole number" if whole and any(number != int(number) for number in numbers) else ""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -46,13 +71,14 @@ class Settings:
     def __post_init__(self) -> None:
         for setting in described(type(self)):
             value, limits = getattr(self, setting.name), setting.range
-            if limits is None or value is None:
-                continue
-            if not all(limits.hold(part) for part in (value if isinstance(value, tuple) else (value,))):
+            refused = "" if value is None else setting.refusal(value)
+            if refused:
+                ends = "" if limits is None else f": from {limits.low:g} to {limits.high:g}"
                 raise NotApplicable(
-                    f"{type(self).__name__}({setting.name}={value!r}) is out of range",
-                    fix=f"{setting.help}: from {limits.low:g} to {limits.high:g}",
+                    f"{type(self).__name__}({setting.name}={value!r}) {refused}", fix=f"{setting.help}{ends}"
                 )
+            if isinstance(value, (np.integer, np.floating)):
+                object.__setattr__(self, setting.name, value.item())
 
     def settings(self) -> dict[str, Any]:
         """The fields as plain data; a field that is itself a choice is written as its name and fields."""

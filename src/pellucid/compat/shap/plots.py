@@ -137,6 +137,11 @@ def _of(given: Any) -> Explanation:
     """Whatever has ``values``: our own explanations, what explainers here answer with, shap's own."""
     if isinstance(given, Explanation):
         return given
+    axes = tuple(getattr(given, "axes", ()))
+    if axes and "row" not in axes and "output" in axes:
+        raise InputError(
+            "these are several outputs of one row", fix="pick one: ex[0, :, 1]; or keep the rows: ex[..., 1]"
+        )
     if getattr(given, "record", None) is not None and np.ndim(given.values) == 2:
         return given.record
     if not hasattr(given, "values"):
