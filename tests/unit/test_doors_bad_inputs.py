@@ -303,7 +303,7 @@ def test_settings_and_budgets_that_are_no_numbers_are_told():
         pellucid.explain(NET, X, "shapley", tolerence=0.1)
     with pytest.raises(PellucidError, match="is a number, not 'many'"):
         pellucid.explain(NET, X, "shapley", budget="many")
-    with pytest.raises(PellucidError, match="row 9 of an explanation"):
+    with pytest.raises(PellucidError, match="row 9 of a record"):
         pellucid.explain(NET, X, "shapley").top(2, row=9)
 
 

@@ -223,7 +223,7 @@ def test_a_part_of_an_explanation_speaks_of_its_own_rows():
         assert part.ids == tuple(e.ids[row] for row in rows) and len(part.rows) == len(rows)
         assert pellucid.evaluate(net, x[rows], part, metrics="completeness_gap", controls=False)[0].value < 2e-3
     assert isinstance(e[0], Explanation)
-    with pytest.raises(PellucidError, match="row 6 of an explanation of 6 rows"):
+    with pytest.raises(PellucidError, match="row 6 of a record of 6 rows"):
         e[6]
     with pytest.raises(PellucidError, match="the explanation is of other rows"):
         pellucid.evaluate(net, x[[1, 0]], e[:2])

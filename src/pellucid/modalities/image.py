@@ -84,6 +84,9 @@ class Slic(Units):
         from skimage.segmentation import slic
 
         channels, height, width = image_shape(inputs)
+        if self.regions < 1:
+            raise NotApplicable(f"Slic({self.regions}) makes no regions", fix="1 at least")
+        inputs.refuse_non_finite()
         maps, names = [], []
         for image in inputs.flat.reshape(-1, channels, height, width).double().cpu().numpy():
             spread = np.ptp(image)

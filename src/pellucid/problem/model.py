@@ -162,6 +162,8 @@ def as_columns(found: Any, name: str) -> Tensor:
         raise ModelError(f"{name} is complex", fix="let the model return a real part or an absolute value")
     if found.ndim == 1:
         found = found[:, None]
+    if found.ndim == 2 and not found.shape[1]:
+        raise ModelError(f"{name} has no columns: there is nothing to explain")
     if found.ndim != 2:
         raise ModelError(
             f"{name} has shape {tuple(found.shape)}, but one number per class and row is needed: [rows, outputs]",

@@ -107,12 +107,16 @@ class Answer(ABC):
     def __len__(self) -> int:
         return len(self.base)
 
+    def place_of(self, row: int | np.integer) -> int:
+        """Where a row stands, counted from 0; negative ones count from the end. Raises :class:`InputError`."""
+        if not -len(self) <= row < len(self):
+            raise InputError(f"row {row} of a record of {len(self)} rows ({self.record})")
+        return int(row) % len(self)
+
     def __getitem__(self, which: int | slice | np.ndarray | list[int]) -> Self:
         """The answer about one row or about some rows, as a record of the same kind."""
         if isinstance(which, (int, np.integer)):
-            if not -len(self) <= which < len(self):
-                raise InputError(f"row {which} of an {self.record} of {len(self)} rows")
-            which = [int(which) % len(self)]
+            which = [self.place_of(which)]
         index = np.arange(len(self))[which]
         part = {name: None if getattr(self, name) is None else getattr(self, name)[index] for name in self.by_row}
         rows = self.rows
@@ -150,11 +154,12 @@ class Answer(ABC):
         """
         if isinstance(kind, int):
             kind, row = None, kind
-        asked = {"kind": kind, "row": row}
+        asked = {"kind": kind, "row": None if row is None or self.everywhere else self.place_of(row)}
         return drawing.draw("plot", self, **{name: said for name, said in asked.items() if said is not None}, **options)
 
     def text(self, row: int = 0, language: str = "en", audience: str = "expert") -> str:
         """One row in plain sentences."""
+        row = 0 if self.everywhere else self.place_of(row)
         return drawing.draw("text", self, row=row, language=language, audience=audience)
 
     def _repr_html_(self) -> str:

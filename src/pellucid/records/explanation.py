@@ -68,8 +68,7 @@ class Explanation(Answer):
 
     def top(self, k: int = 5, row: int = 0, output: int = 0) -> list[tuple[str, float, float]]:
         """The ``k`` players of a row with the largest |value|: (name, value, standard error or NaN)."""
-        if not -len(self) <= row < len(self):
-            raise InputError(f"row {row} of an explanation of {len(self)} rows")
+        row = self.place_of(row)
         values = self.attributions[row, :, output]
         present = np.flatnonzero(np.isfinite(values))
         order = present[np.argsort(-np.abs(values[present]), kind="stable")][:k]

@@ -165,6 +165,8 @@ def _nested(given: np.ndarray, names: tuple[tuple[str, ...], ...]) -> np.ndarray
             fix="give whole numbers [levels, players], or [rows, levels, players]",
         )
     most = max(map(len, names))
+    if levels.shape[2] > most:
+        raise InputError(f"a hierarchy of {levels.shape[2]} players, but there are {most}")
     for row, own in enumerate(names):
         found = levels[row][:, : len(own)]
         absent = [len(found[0])] if len(found) and len(found[0]) < len(own) else np.argwhere(found.T < 0)[:, 0].tolist()

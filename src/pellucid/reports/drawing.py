@@ -127,8 +127,8 @@ def html_sets(sets: Sets) -> str:
 
 
 @register("plot", Importance)
-def plot_importance(importance: Importance, row: int = 0, **options: Any) -> Any:
-    """Bars with their intervals, the most important first; of all rows together, whichever is named."""
+def plot_importance(importance: Importance, **options: Any) -> Any:
+    """Bars with their intervals, the most important first."""
     from . import figures
 
     return figures.overall(importance, **options).properties(background="white")
