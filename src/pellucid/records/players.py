@@ -165,7 +165,7 @@ def _nested(given: np.ndarray, names: tuple[tuple[str, ...], ...]) -> np.ndarray
             fix="give whole numbers [levels, players], or [rows, levels, players]",
         )
     most = max(map(len, names))
-    if levels.shape[2] > most:
+    if (levels[:, :, most:] >= 0).any():
         raise InputError(f"a hierarchy of {levels.shape[2]} players, but there are {most}")
     for row, own in enumerate(names):
         found = levels[row][:, : len(own)]
