@@ -57,8 +57,8 @@ class ExactShapley(Method):
 def enumerated(session: Session) -> np.ndarray:
     """The values ``[Q, n]`` from all coalitions; the ends are known and not asked again."""
     coalitions, weights = session.design(everything, session.n)
-    values = np.zeros((session.questions, session.n))
+    values, full = np.zeros((session.questions, session.n)), session.full[:, None]
     for part, v in session.sweep(coalitions[1:-1]):
-        values += v @ weights[1:-1][part]
+        values += (v - full) @ weights[1:-1][part]  # weights add up to nothing: a constant game gets exact zeros
     # Nobody comes last: where some output is NaN, a smaller set of absent players is then named before it.
-    return values + np.outer(session.empty, weights[0]) + np.outer(session.full, weights[-1])
+    return values + (session.empty[:, None] - full) * weights[0]

@@ -58,9 +58,9 @@ class ShapleyInteractions(Method):
     sampled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.index not in INDICES:
             raise UnknownName.among("index of interaction", self.index, INDICES)
+        super().__post_init__()
 
     def estimate(self, session: Session) -> Estimate:
         n = session.n
