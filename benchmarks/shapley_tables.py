@@ -64,7 +64,10 @@ class Results:
         parts = self.of(name, kind, multiple, "error")
         if len(parts) < self.trained:
             return np.full(len(seeds), np.nan)
-        return np.median(np.stack(parts)[seeds].reshape(len(seeds), -1), axis=1)
+        laid = np.full((len(parts), max(map(len, parts))), np.nan)  # games of one kind may have more rows than others
+        for seed, part in enumerate(parts):
+            laid[seed, : len(part)] = part
+        return np.nanmedian(laid[seeds].reshape(len(seeds), -1), axis=1)
 
 
 # Ratios --------------------------------------------------------------------------------------
