@@ -5,6 +5,9 @@ import pytest
 import torch
 
 import pellucid
+from pellucid.doors.question import as_problem
+from pellucid.engine.budget import Budget
+from pellucid.engine.engine import opened
 from pellucid.methods import Shapley
 from pellucid.records.errors import BudgetError, NotApplicable
 from pellucid.removals import Constant
@@ -114,3 +117,12 @@ def test_nothing_to_share_out_is_no_error(name):
     found = pellucid.explain(function, rows, "shapley", removal=ZERO, **given)
     np.testing.assert_allclose(found.values.sum(1), (found.full - found.base)[:, 0], atol=1e-12)
     assert not found.stderr.any()
+
+
+def test_a_session_keeps_its_own_budget():
+    problem = as_problem(curved, np.ones((1, 14)), removal=ZERO)
+    with opened(problem, "shapley", budget=Budget(evaluations=600)) as run:
+        session = run.parts[0][1]
+        first, again = (Shapley(tolerance=0.01).estimate(session).values for _ in range(2))
+    assert session.budget == Budget(evaluations=600)
+    assert first.tobytes() == again.tobytes()

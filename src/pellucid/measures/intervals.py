@@ -161,17 +161,17 @@ def widening(freedom: float) -> float:
     return student(0.9, freedom) / NormalDist().inv_cdf(0.95)
 
 
-def order_is_open(values: np.ndarray, errors: np.ndarray, first: int, axis: int = 1) -> np.ndarray:
-    """Whether the ``first`` largest |values| along ``axis`` could stand in another order, or give way to the next.
+def order_is_open(values: np.ndarray, errors: np.ndarray, first: int) -> np.ndarray:
+    """Whether the ``first`` largest |values| along axis 1 could stand in another order, or give way to the next.
 
     Neighbours in the order of |value| are told apart when they lie further apart than the 90 % interval of their
     difference, as if their errors were independent. What is NaN takes no part. The axis is dropped from the result.
     """
     size = np.where(np.isfinite(values), np.abs(values), -1.0)
-    order = np.take(np.argsort(-size, axis=axis, kind="stable"), range(min(first + 1, size.shape[axis])), axis)
-    ranked = np.moveaxis(np.take_along_axis(size, order, axis), axis, -1)
-    variance = np.take_along_axis(np.square(np.where(size < 0, 0.0, errors)), order, axis)
-    variance = np.moveaxis(variance, axis, -1)
+    order = np.take(np.argsort(-size, axis=1, kind="stable"), range(min(first + 1, size.shape[1])), 1)
+    ranked = np.moveaxis(np.take_along_axis(size, order, 1), 1, -1)
+    variance = np.take_along_axis(np.square(np.where(size < 0, 0.0, errors)), order, 1)
+    variance = np.moveaxis(variance, 1, -1)
     near = ranked[..., :-1] - ranked[..., 1:] < LEVEL_90 * np.sqrt(variance[..., :-1] + variance[..., 1:])
     return np.asarray((near & (ranked[..., 1:] >= 0)).any(-1))
 

@@ -69,7 +69,7 @@ class Shapley(Method):
         if self.tolerance is None and self.settled is None:
             budget = session.allowance(int(self.cost(session.n)), least=min(self.least(session.n), 2**session.n))
             method, why = chosen(session, budget)
-            found = method.estimate(_with_budget(session, budget))
+            found = _estimated(method, session, budget)
             return replace(found, notes={"estimator": method.name, "why": why, **found.notes})
         return self._in_rounds(session)
 
@@ -96,7 +96,7 @@ class Shapley(Method):
             asked = (rows[:, None] * T + np.arange(T)).ravel()
             part = session if len(rows) == len(session) else session.take(rows.tolist())
             method = cheapest(part, size)
-            found = method.estimate(_with_budget(part, size))
+            found = _estimated(method, part, size)
             values[asked], errors[asked] = _averaged(values[asked], errors[asked], found)
             spent[asked] += size
             names[asked] = method.name
@@ -153,10 +153,13 @@ def cheapest(session: Session, budget: int) -> Method:
     return KernelShapley() if line and isinstance(method, OddGpShapley) else method
 
 
-def _with_budget(session: Session, evaluations: int) -> Session:
-    """The session for an estimator that is to spend so much and no more."""
-    session.budget = Budget(evaluations=evaluations)
-    return session
+def _estimated(method: Method, session: Session, evaluations: int) -> Estimate:
+    """What an estimator finds that is to spend so much and no more; the session's own budget stays as it was."""
+    own, session.budget = session.budget, Budget(evaluations=evaluations)
+    try:
+        return method.estimate(session)
+    finally:
+        session.budget = own
 
 
 def _averaged(values: np.ndarray, errors: np.ndarray, found: Estimate) -> tuple[np.ndarray, np.ndarray]:
