@@ -103,6 +103,17 @@ def test_many_players_are_searched_greedily_and_none_can_be_left_out(method):
         assert (weights[rest].sum() < goal) if method == "minimal_sufficient" else (weights[rest].sum() <= goal + 1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("edge", [np.inf, -np.inf])
+def test_a_boundary_without_end_is_never_crossed_and_still_drawn(edge):
+    necessary, sufficient = (
+        solved(3, len, method, boundary=edge) for method in ("minimal_necessary", "minimal_sufficient")
+    )
+    assert not necessary.found.any() and sufficient.found.all() and not sufficient.sizes.any()
+    for answer in (necessary, sufficient):
+        assert (answer.cut == edge).all() and "data:image/svg" in answer._repr_html_()
+
+
 def test_a_boundary_may_never_be_crossed():
     def worth(members):
         return 5.0 + len(members)

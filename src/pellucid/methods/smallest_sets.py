@@ -75,7 +75,8 @@ class _Search:
         empty, full = session.empty, session.full
         self.cut = empty + share * (full - empty) if boundary is None else np.full(Q, boundary)
         self.side = np.where(full >= empty, 1.0, -1.0) if boundary is None else np.where(full >= boundary, 1.0, -1.0)
-        self.slack = ROUNDING * np.maximum(np.abs(full - empty), np.abs(full - self.cut)) + TINY
+        far = np.where(np.isfinite(self.cut), np.abs(full - self.cut), 0.0)
+        self.slack = ROUNDING * np.maximum(np.abs(full - empty), far) + TINY
         self.sets, self.found = np.zeros((Q, n), dtype=bool), np.zeros(Q, dtype=bool)
         self.smallest, self.irreducible = np.zeros(Q, dtype=bool), np.zeros(Q, dtype=bool)
         self.others, self.reached = np.full(Q, np.nan), np.where(absent, full, empty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from pellucid.records.sets import ASKED, Sets
@@ -28,7 +29,7 @@ def set_list(sets: Sets, row: int = 0, *, output: int = 0, language: str = "en")
     ends = (("set_nobody", sets.base), (reached, sets.reached), ("set_everyone", sets.full))
     lines = [{"name": words(code), "value": float(values[row, output])} for code, values in ends]
     bars = alt.Chart(table(lines)).encode(y=alt.Y("name:N", sort=None, title=None))
-    cut = [{"value": float(sets.cut[row, output])}]
+    cut = [{"value": edge} for edge in (float(sets.cut[row, output]),) if math.isfinite(edge)]
     values = alt.layer(
         bars.mark_bar(color=GOOD, height=STEP - 13).encode(x=alt.X("value:Q", title=name)),
         alt.Chart(table(cut)).mark_rule(style="diagonal").encode(x="value:Q"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,7 +69,15 @@ def themed(chart: Figure, description: str, place: str = "stretch") -> Figure:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
-    """Rows as a chart's inline data. Field names are ours; what came from data stands in values only."""
+    """Rows as a chart's inline data. Field names are ours; what came from data stands in values only.
+
+    What is not finite is left empty: JSON has no word for it.
+    """
     import altair as alt
 
-    return alt.InlineData(values=list(rows))  # pyright: ignore[reportArgumentType]
+    told = [{name: None if _endless(cell) else cell for name, cell in row.items()} for row in rows]
+    return alt.InlineData(values=told)  # pyright: ignore[reportArgumentType]
+
+
+def _endless(cell: Any) -> bool:
+    return isinstance(cell, float) and not math.isfinite(cell)
