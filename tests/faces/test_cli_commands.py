@@ -286,6 +286,15 @@ def test_an_audit_with_failed_items_says_so(typed: Run, files: Path) -> None:
         (["--read", "delimitr=;"], "reading has no setting 'delimitr'"),
         (["--language", "fr"], "'fr' is not one of"),
         (["--budget", "0"], "budget"),
+        (["--budget", "many"], "'many' is not a whole number. See pellucid explain --help."),
+        (["--rows", ""], "'' names no rows"),
+        (["--background", "nowhere.csv"], "'nowhere.csv' names no rows"),
+        (["--background", ""], "'' names no rows"),
+        (["--target", "yes,no,yes"], "'yes,no,yes' names 3 outputs. 'A,B' asks why A and not B."),
+        (["--target", "loss:foo"], "there is no loss 'foo'"),
+        (["--method", "lime,shapley"], "'lime,shapley' are several methods. pellucid compare takes --methods."),
+        (["--schema", "table.csv"], "table.csv: the schema file says nothing of columns"),
+        (["--set", "samples"], "'samples' is not name=value. See pellucid explain --help."),
     ],
 )
 def test_a_bad_request_is_refused_in_a_sentence(typed: Run, files: Path, words: list[str], told: str) -> None:

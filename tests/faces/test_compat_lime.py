@@ -8,7 +8,7 @@ import pytest
 import pellucid
 from pellucid.compat import lime
 from pellucid.compat.lime import lime_image, lime_tabular
-from pellucid.records.errors import InputError, NotApplicable, TargetError
+from pellucid.records.errors import InputError, NotApplicable, PellucidError, TargetError
 
 pytest.importorskip("altair")
 datasets = pytest.importorskip("sklearn.datasets")
@@ -164,6 +164,34 @@ def test_segments_of_ones_own_and_their_mean_colour(picture):
         (picture[..., 0] * 255).astype(np.uint8), lambda x: model(x / 255.0), segmentation_fn=quarters, num_samples=100
     )
     assert grey.image.shape == (24, 24, 3) and grey.top_labels == [0, 1]
+
+
+MISUSED = {
+    "seed": ({"random_state": "a"}, {}, "random_state='a' is no seed"),
+    "negative seed": ({"random_state": -1}, {}, "random_state=-1 is no seed"),
+    "fraction of a seed": ({"random_state": 1.5}, {}, "is no seed"),
+    "categories by name": ({"categorical_features": ["a"]}, {}, "holds 'a', which is no column's place.*0 to 3"),
+    "categories beyond": ({"categorical_features": [9]}, {}, "holds 9"),
+    "one category": ({"categorical_features": 3}, {}, r"categorical_features=3 is not a list.*\[3\]"),
+    "a label": ({}, {"labels": 1}, r"labels=1 is not a list"),
+    "a label by name": ({}, {"labels": ("a",)}, "label 'a' of a model with 3 outputs"),
+    "top labels": ({}, {"top_labels": "a"}, "top_labels='a' is no count"),
+    "features": ({}, {"num_features": "a"}, "num_features='a' is no count"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_misuse_is_told_in_a_sentence(name, forest):
+    iris, rf = forest
+    made, asked, told = MISUSED[name]
+    with pytest.raises(PellucidError, match=told):
+        lime_tabular.LimeTabularExplainer(iris.data, **made).explain_instance(iris.data[0], rf.predict_proba, **asked)
+
+
+def test_every_kind_of_seed_repeats_itself():
+    for make in (lambda: 7, lambda: np.random.RandomState(7), lambda: np.random.default_rng(7)):
+        one, other = (lime_image.LimeImageExplainer(random_state=make()).seed for _ in range(2))
+        assert one == other and isinstance(one, int)
 
 
 def test_what_has_no_counterpart_says_so(picture, forest):

@@ -278,6 +278,50 @@ def test_what_has_no_counterpart_says_what_has(iris):
         shap.maskers.Partition(X, clustering="cosine")
 
 
+X = np.arange(24.0).reshape(8, 3)
+MISUSED = {
+    "no means": (lambda: shap.kmeans(X, 0), "k=0 is no count"),
+    "half a mean": (lambda: shap.kmeans(X, 2.5), "k=2.5 is no count"),
+    "more means than rows": (lambda: shap.kmeans(X, 9), "9 cluster means of 8 rows"),
+    "means of a column": (lambda: shap.kmeans(X[:, 0], 2), "have no cluster means.*rows × columns"),
+    "means of NaN": (lambda: shap.kmeans(X * np.nan, 2), "a finite number in every cell"),
+    "means of texts": (lambda: shap.kmeans([["a", "b"]], 1), "the rows are not numbers"),
+    "fewer than no rows": (lambda: shap.sample(X, -1), "nsamples=-1 is no count"),
+    "a sample of nothing": (lambda: shap.sample(None), "a NoneType is not rows"),
+    "nsamples in words": (lambda: shap.KernelExplainer(f, X).shap_values(X, nsamples="many"), "nsamples='many'"),
+    "ragged": (lambda: shap.summary_plot([X, X[:3]]), "have different shapes"),
+    "ragged rows": (lambda: shap.summary_plot([[1.0, 2.0], [3.0]]), "have different shapes"),
+    "texts": (lambda: shap.summary_plot(np.array([["a"]])), "the values are not numbers"),
+    "other rows' features": (lambda: shap.summary_plot(X, X[:3]), r"shape \(3, 3\) do not fit .* shape \(8, 3\)"),
+    "too few names": (lambda: shap.summary_plot(X, X, ["a"]), "1 names for 3 features"),
+    "too few classes": (lambda: shap.summary_plot([X, X], X, class_names=["a"]), "1 class names for 2 outputs"),
+    "features too short": (lambda: shap.plots.force(0.0, X[0], X[0, :2]), r"shape \(2,\) do not fit"),
+    "names too short": (lambda: shap.plots.force(0.0, X[0], X[0], ["a"]), "1 names for 3 features"),
+    "two bases": (lambda: shap.plots.force([0.0, 1.0], X[0]), r"base values of shape \(2,\) for 1 rows"),
+    "bare values": (lambda: shap.plots.waterfall(X), "these values have 2 axes"),
+    "unlike pictures": (lambda: shap.image_plot([np.zeros((1, 3, 3, 1)), np.zeros((1, 2, 2))], X), "different shapes"),
+    "too many labels": (
+        lambda: shap.image_plot(np.zeros((1, 3, 3, 1)), np.zeros((1, 3, 3, 1)), labels=["a", "b"]), "2 labels for 1"),
+    "no lines": (lambda: shap.plots.bar(shap.Explainer(f, X)(X), max_display=0), "max_display=0 is no count"),
+}  # fmt: skip
+
+
+def f(x):
+    return x[:, 0]
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_misuse_is_told_in_a_sentence(name):
+    misuse, told = MISUSED[name]
+    with pytest.raises(InputError, match=told):
+        misuse()
+
+
+def test_names_may_stand_where_features_do(ex):
+    chart = shap.summary_plot(ex.values[..., 0], ["first", "second", "third"])
+    assert "second" in str(chart.to_dict()["datasets"])
+
+
 def test_pictures_can_be_masked_by_values_and_colours(digits):
     pictures, f, _, _ = digits
     base = f(np.zeros((1, 8, 8, 1), np.float32))

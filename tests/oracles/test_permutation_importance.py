@@ -140,7 +140,7 @@ def test_bad_input():
         importance(line, np.ones((1, 4)), [1.0])
     with pytest.raises(NotApplicable, match="players"):
         pellucid.explain(lambda texts: np.ones((len(texts), 1)), [["a"], ["b"]], "permutation_importance")
-    with pytest.raises(TargetError, match="3 targets for 4 rows"):
+    with pytest.raises(TargetError, match="3 labels for 4 rows"):
         importance(line, np.ones((4, 4)), [1.0, 2.0, 3.0])
     constant = importance(lambda x: np.ones(len(x)), drawn(8)[0], np.ones(200))
     assert not constant.values.any() and not constant.stderr.any()

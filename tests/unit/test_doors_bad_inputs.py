@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import pellucid
-from pellucid.players import Columns, Patches, Players
+from pellucid.players import ColumnGroups, Columns, CorrelatedColumns, Patches, Players
 from pellucid.records.errors import PellucidError
 from pellucid.removals import Blur, Constant, Marginal, Mode, Noise, Replace
+from pellucid.targets import Loss
 
 torch.manual_seed(0)
 NET = nn.Linear(3, 2)
@@ -41,6 +42,14 @@ def frame(**columns):
 
 NAMED = frame(age=[1.0, np.nan, np.inf])
 
+
+class Late:
+    """A choice that is refused when it is made."""
+
+    def __init__(self, kind, *fields):
+        self.kind, self.fields = kind, fields
+
+
 # ruff: noqa: E501
 REFUSED = {
     "NaN": (lambda: (NET, with_nan(X, (1, 2), (3, 2))), {}, r"column `x2`: 2 NaN or infinite in 4 rows .first rows 1, 3"),
@@ -51,6 +60,9 @@ REFUSED = {
     "no elements": (lambda: (NET, torch.zeros(3, 0)), {}, r"the rows have no elements: inputs has the shape \(3, 0\)"),
     "no axis": (lambda: (NET, torch.tensor(1.0)), {}, r"an input tensor has no rows"),
     "one row without its axis": (lambda: (NET, X[0]), {}, r"failed on a batch of 1 rows \(inputs \(1,\)\).*row\[None\]"),
+    "one row and a background": (lambda: (NET, X[0]), {"background": X}, r"the inputs have 1\. a single row needs a leading dimension: row\[None\]"),
+    "one picture and a background": (lambda: (ImageNet(), IMAGES[0]), {"background": IMAGES}, r"row\[None\]"),
+    "one row for a sum": (lambda: (lambda x: x.sum(-1), X[0]), {}, r"result has shape \(\).*row\[None\]"),
     "too many columns": (lambda: (NET, torch.randn(2, 5)), {}, r"Linear: the model failed on a batch of 1 rows \(inputs \(1, 5\)\)"),
     "complex": (lambda: (NET, X.to(torch.complex64)), {}, r"inputs holds complex numbers"),
     "complex array": (lambda: (NET, X.numpy() * 1j), {}, r"inputs holds complex numbers"),
@@ -79,7 +91,9 @@ REFUSED = {
     "target truth value": (lambda: (NET, X), {"target": True}, r"True is not a target"),
     "target of floats": (lambda: (NET, X), {"target": np.zeros(4)}, r"0.0 is neither the index nor the name"),
     "contrast with itself": (lambda: (NET, X), {"target": (1, -1)}, r"a contrast of 'output 1' with itself"),
-    "top of too many": (lambda: (NET, X), {"target": "top:3"}, r"top:3 of a model with 2 outputs"),
+    "top of too many": (lambda: (NET, X), {"target": "top:3"}, r"top:3 of a model with 2 outputs. give top:1 to top:2"),
+    "loss without a name": (lambda: (NET, X), {"target": "loss:foo"}, r"there is no loss 'foo'. choose one of"),
+    "labels of other rows": (lambda: (NET, X), {"target": Loss([0, 1, 0])}, r"3 labels for 4 rows. give one for each row"),
     "target function": (lambda: (NET, X), {"target": lambda out: out}, r"the target function returned \(4, 2\) for 4 rows"),
     "NaN in the background": (lambda: (NET, X), {"background": with_nan(X, (2, 0))}, r"background row 2: the background holds NaN"),
     "NaN as the constant": (lambda: (NET, X), {"removal": Constant(float("nan"))}, r"Constant\(nan\) cannot stand"),
@@ -105,6 +119,14 @@ REFUSED = {
         r"look like \[rows, height, width, channels\] \(8 × 8 × 3\).*transpose"),
     "players of other rows": (lambda: (NET, X), {"players": Players.shared(np.arange(4), "abcd")}, r"the players label 4 elements, a row has 3"),
     "too many names": (lambda: (NET, X), {"players": Columns(("a", "b"))}, r"2 column names were given for rows of 3"),
+    "groups in a list": (lambda: (NET, X), {"players": Late(ColumnGroups, [["x0"]])}, r"\[\['x0'\]\] does not say.*ColumnGroups\(\{"),
+    "no groups": (lambda: (NET, X), {"players": Late(ColumnGroups, None)}, r"None does not say which columns belong"),
+    "a group of one name": (lambda: (NET, X), {"players": Late(ColumnGroups, {"a": "x0"})}, r"'x0' is one name, a group is a list"),
+    "a group of a number": (lambda: (NET, X), {"players": Late(ColumnGroups, {"a": 3})}, r"does not say which columns"),
+    "a single mark": (lambda: (NET, X), {"players": Late(CorrelatedColumns, X, 0.5)}, r"at marks between 0 and 1.*marks=\(0.25"),
+    "marks beyond 1": (lambda: (NET, X), {"players": Late(CorrelatedColumns, X, (2,))}, r"at marks between 0 and 1"),
+    "no rows to correlate": (lambda: (NET, X), {"players": Late(CorrelatedColumns)}, r"found in rows"),
+    "texts to correlate": (lambda: (NET, X), {"players": Late(CorrelatedColumns, "abc")}, r"rows of shape \(\) do not tell"),
     "negative seed": (lambda: (NET, X), {"seed": -1}, r"the seed must be a whole number from 0 on"),
     "no budget": (lambda: (NET, X), {"budget": 0}, r"a budget of 0 evaluations buys nothing"),
     "too small a budget": (lambda: (NET, X), {"method": "exact_shapley", "budget": 5}, r"at least 8 evaluations here, the budget allows 5"),
@@ -128,7 +150,8 @@ def test_refused_in_a_sentence(name):
     make, fields, pattern = REFUSED[name]
     model, rows = make()
     with pytest.raises(PellucidError, match=f"(?s){pattern}") as caught:
-        pellucid.explain(model, rows, **fields)
+        late = {key: one.kind(*one.fields) for key, one in fields.items() if isinstance(one, Late)}
+        pellucid.explain(model, rows, **(fields | late))
     told = str(caught.value)
     assert told.endswith((".", "?")) and len(told.splitlines()) <= 10 and len(told) < 900
 

@@ -152,7 +152,7 @@ def test_gradients_of_the_loss():
 
 
 BAD = [
-    (Loss(LABELS[:4]), "4 targets for 6 rows"),
+    (Loss(LABELS[:4]), "4 labels for 6 rows. give one for each row"),
     (Loss([0, 1, 2, 3, 0, 1]), "label 3 is no class"),
     (Loss([0.0, np.nan, 1, 1, 1, 1]), "row 1: the label is NaN"),
     (Loss(["a", "b", None, "a", "b", "a"]), "row 2: the label None is no name"),

@@ -12,7 +12,7 @@ import records_factory as make
 
 pytest.importorskip("altair")
 
-from pellucid.records.errors import InputError, UnknownName
+from pellucid.records.errors import InputError, NotApplicable, UnknownName
 from pellucid.reports import export, figures
 from pellucid.reports.figures.swarms import MOST_DOTS
 
@@ -124,6 +124,11 @@ def test_the_summary_stacks_the_outputs():
     twice = replace(e, attributions=e.attributions * [1.0, -2.0], base=np.repeat(e.base, 2, 1), errors=None,
                     full=np.repeat(e.full, 2, 1), outputs=(("a", "b"),) * len(e), several=True)  # fmt: skip
     parts = data_of(twice.plot("summary"))
+    for kind in ("beeswarm", "summary"):
+        with pytest.raises(NotApplicable, match=r"is of all rows, and row 0 was asked for.*'waterfall'"):
+            twice.plot(kind, row=0)
+    with pytest.raises(InputError, match="'a' is no row's place"):
+        twice.plot("bar", row="a")
     assert {part["output"] for part in parts} == {"a", "b"}
     assert parts[1]["value"] == pytest.approx(2 * parts[0]["value"])
     assert data_of(e.plot("summary")) == data_of(e.plot("beeswarm"))

@@ -120,7 +120,10 @@ def read_settings(path: Path) -> dict[str, ColumnSettings]:
 
 def _invalid(error: ValidationError, path: Path) -> InputError:
     first = error.errors()[0]
-    field = ".".join(shorten(part) for part in first["loc"]) or "the file"
+    if not first["loc"]:
+        fix = 'write "columns:" and below it a line for each, such as "  age: {unit: years}"'
+        return InputError("the schema file says nothing of columns", where=path.name, fix=fix)
+    field = ".".join(shorten(part) for part in first["loc"])
     fields = ", ".join(ColumnSettings.model_fields)
     fix = f"a column may have: {fields}" if first["type"] == "extra_forbidden" else ""
     return InputError(f"{field}: {first['msg']}", where=path.name, fix=fix)

@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from ..modalities.image import Patches
 from ..modalities.tabular import Columns, ColumnUnits
 from ..problem.conditional import Conditional
-from ..problem.loss import KINDS, Loss
+from ..problem.loss import Loss
 from ..problem.model import Model
 from ..problem.problem import Problem
 from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace, matching
@@ -75,8 +75,8 @@ def as_target(given: Any, rows: Any = None) -> Target:
     if isinstance(given, str):
         if given in ("predicted", "all"):
             return Predicted() if given == "predicted" else All()
-        lead, colon, rest = given.partition(":")
-        if lead == "loss" and (not colon or rest in KINDS):
+        lead, _, rest = given.partition(":")
+        if lead == "loss":
             return labelled_loss(Loss(kind=rest or "auto"), rows)
         return Top(int(rest)) if lead == "top" and rest.isdigit() else Class(given)
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):

@@ -51,7 +51,8 @@ Target = Annotated[
 Background = Annotated[
     str | None,
     typer.Option(
-        help="Rows that stand for what is absent: a file, or zeros. By default 50 training rows, for images a blur."
+        help="Rows that stand for what is absent: train, 0:50, a file, or zeros. By default 50 training rows, for "
+        "images a blur."
     ),
 ]
 Evaluations = Annotated[int | None, typer.Option("--budget", min=1, help="Evaluations per explained number.")]

@@ -93,7 +93,7 @@ def _told(error: Exception, page: Page) -> int:
         return FAILED
     if isinstance(error, OSError):
         named = "" if error.filename is None else f"{error.filename}: "
-        page.error(f"{named}{error.strerror or error}.")
+        page.error(f"{named}this could not be read or written. {error.strerror or error}.")
         return FAILED
     page.error(f"{type(error).__name__}: {error}. This is a fault of the program; --debug shows where it arose.")
     return FAILED
@@ -102,7 +102,8 @@ def _told(error: Exception, page: Page) -> int:
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     ask = "" if context is None else f" See {context.command_path} --help."
-    return error.format_message() + ask
+    told = error.format_message().replace("a valid integer range", "a whole number")
+    return told.rstrip(".") + "." + ask
 
 
 def module_path() -> None:

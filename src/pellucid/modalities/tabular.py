@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from ..problem.removal import TensorRemoval, finite, matching, path_start
 from ..problem.units import Units
 from ..records.errors import InputError, RemovalError, UnknownName, shorten
 from ..records.players import Players
+from ..records.settings import is_number
 
 
 class ColumnUnits(Units):
@@ -59,6 +60,18 @@ class ColumnGroups(ColumnUnits):
     groups: Any = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        named = isinstance(self.groups, Mapping)
+        if named and all(isinstance(own, (list, tuple, set, frozenset)) for own in self.groups.values()):
+            return
+        strange = next((own for own in self.groups.values() if isinstance(own, str)), None) if named else None
+        raise InputError(
+            f"{shorten(self.groups)} does not say which columns belong together"
+            if strange is None
+            else f"{shorten(strange)!r} is one name, a group is a list of them",
+            fix='ColumnGroups({"money": ["income", "debt"]})',
+        )
+
     def make(self, inputs: Inputs, encoding: Any = None) -> Players:
         players = Columns(self.names).make(inputs, encoding)
         known = {name: place for place, name in enumerate(players.of(0))}
@@ -86,25 +99,29 @@ class CorrelatedColumns(ColumnUnits):
     marks: tuple[float, ...] = (0.25, 0.5, 0.75)
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        marks = self.marks if isinstance(self.marks, (tuple, list)) else ()
+        if self.rows is None or not marks or not all(is_number(mark) and 0 < mark <= 1 for mark in marks):
+            raise InputError(
+                "columns that move together are found in rows, at marks between 0 and 1",
+                fix="CorrelatedColumns(rows, marks=(0.25, 0.5, 0.75))",
+            )
+
     def make(self, inputs: Inputs, encoding: Any = None) -> Players:
         players = Columns(self.names).make(inputs, encoding)
         return players.in_groups(linked(self._association(players, encoding), sorted(self.marks)))
 
     def _association(self, players: Players, encoding: Any) -> np.ndarray:
         """The largest |correlation| between an element of one column and one of another, ``Float64[n, n]``."""
-        if self.rows is None or not all(0 < mark <= 1 for mark in self.marks) or not self.marks:
-            raise InputError(
-                "columns that move together are found in rows, at marks between 0 and 1",
-                fix="CorrelatedColumns(rows, marks=(0.25, 0.5, 0.75))",
-            )
         labels = players.labels[0]
         raw = self.rows.detach().cpu() if isinstance(self.rows, Tensor) else self.rows
         encoded = (encoding is not None and np.ndim(raw) != 2) or hasattr(raw, "columns")
-        rows = np.asarray(encoding.encode(raw) if encoded and encoding is not None else raw, dtype=np.float64)
+        given = np.asarray(encoding.encode(raw) if encoded and encoding is not None else raw)
+        rows: np.ndarray = given.astype(np.float64) if given.dtype.kind in "iufb" else np.full(given.shape, np.nan)
         if rows.ndim != 2 or rows.shape[1] != len(labels) or len(rows) < 2 or not np.isfinite(rows).all():
             raise InputError(
                 f"rows of shape {rows.shape} do not tell how {len(labels)} elements move together",
-                fix="give two or more rows of the same kind as the explained ones, without NaN",
+                fix="give two or more rows of the same kind as the explained ones, numbers without NaN",
             )
         scaled = rows - rows.mean(0)
         length = np.linalg.norm(scaled, axis=0)

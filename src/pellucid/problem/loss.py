@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class Loss(Target):
     logits otherwise; which is recorded. A single output speaks for the second of two classes. A probability of 0
     counts as the smallest step of its float type.
     """
+
+    listed: ClassVar[str] = "labels"
 
     labels: Any = None
     kind: str | Measure = "auto"

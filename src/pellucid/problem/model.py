@@ -167,6 +167,8 @@ def as_columns(found: Any, name: str) -> Tensor:
     if found.ndim != 2:
         raise ModelError(
             f"{name} has shape {tuple(found.shape)}, but one number per class and row is needed: [rows, outputs]",
-            fix="wrap the model in a function that picks or averages what you want explained",
+            fix="wrap the model in a function that picks or averages what you want explained"
+            if found.ndim
+            else "return a number for each row; a single row needs a leading dimension: row[None]",
         )
     return found if found.is_floating_point() else found.to(torch.float64)

@@ -42,7 +42,10 @@ class Problem:
         if len(self.inputs) == 0:
             raise InputError("there are no rows to explain")
         if self.target.rows not in (None, len(self.inputs)):
-            raise TargetError(f"{self.target.rows} targets for {len(self.inputs)} rows")
+            raise TargetError(
+                f"{self.target.rows} {self.target.listed} for {len(self.inputs)} rows",
+                fix="give one for each row, in their order",
+            )
         labelled, width = self.players.labels.shape[1], self.inputs.width
         if labelled < width or (labelled > width and self.inputs.opaque is None):
             raise InputError(f"the players label {labelled} elements, a row has {width}")

@@ -160,9 +160,12 @@ def fewer(rows: Tensor, most: int, seed: int) -> Tensor:
 def matching(rows: Tensor, flat: Tensor) -> Tensor:
     """Background rows in the type and on the device of the explained ones. Raises where their widths differ."""
     if rows.shape[1] != flat.shape[1]:
+        alone = rows.shape[1] == flat.numel()  # one row, whose first axis was taken for rows
         raise RemovalError(
             f"the background has {rows.shape[1]} elements a row, the inputs have {flat.shape[1]}",
-            fix="give background rows of the same kind as the explained ones",
+            fix="a single row needs a leading dimension: row[None]"
+            if alone
+            else "give background rows of the same kind as the explained ones",
         )
     if rows.is_floating_point() and not flat.is_floating_point() and bool((rows != rows.round()).any()):
         raise RemovalError("these rows hold whole numbers, and what stands for the absent does not")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -105,7 +105,9 @@ class BoundTarget:
 
 
 class Target(ABC):
-    """What is asked, before any output was seen."""
+    """What is asked, before any output was seen; ``listed`` names what it has one of for each row, where it has."""
+
+    listed: ClassVar[str] = "targets"
 
     @abstractmethod
     def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
@@ -212,7 +214,9 @@ class Top(Target):
     def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
         names = output_names(outputs.shape[1], labels)
         if not 1 <= self.k <= len(names):
-            raise TargetError(f"top:{self.k} of a model with {len(names)} outputs")
+            raise TargetError(
+                f"top:{self.k} of a model with {len(names)} outputs", fix=f"give top:1 to top:{len(names)}"
+            )
         return _columns(outputs.topk(self.k, 1).indices.cpu(), names, {"kind": "top", "k": self.k})
 
 

@@ -109,6 +109,8 @@ class Answer(ABC):
 
     def place_of(self, row: int | np.integer) -> int:
         """Where a row stands, counted from 0; negative ones count from the end. Raises :class:`InputError`."""
+        if not isinstance(row, (int, np.integer)):
+            raise InputError(f"{row!r} is no row's place", fix="rows are counted from 0")
         if not -len(self) <= row < len(self):
             raise InputError(f"row {row} of a record of {len(self)} rows ({self.record})")
         return int(row) % len(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid.records.drawing import register
-from pellucid.records.errors import UnknownName
+from pellucid.records.errors import NotApplicable, UnknownName
 from pellucid.records.explanation import Explanation
 from pellucid.records.importance import Importance
 from pellucid.records.interactions import Interactions
@@ -15,6 +15,8 @@ from pellucid.records.study import Study
 
 KINDS = ("bar", "waterfall", "force", "image", "beeswarm", "summary")
 """The figures of an explanation by name: four of one row (bars, of all rows where none is named), two of all rows."""
+
+ONE_ROW = ", ".join(map(repr, KINDS[:4]))
 
 
 @register("plot", Explanation)
@@ -31,6 +33,8 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
     if kind not in KINDS:
         raise UnknownName.among("figure", kind, KINDS)
     if kind in ("beeswarm", "summary"):
+        if row is not None:
+            raise NotApplicable(f"a {kind} is of all rows, and row {row} was asked for", fix=f"of one row: {ONE_ROW}")
         chart = {"beeswarm": figures.beeswarm, "summary": figures.summary}[kind](explanation, **options)
     elif kind == "bar" and row is None and len(explanation) > 1:
         chart = figures.importance(explanation, **options)

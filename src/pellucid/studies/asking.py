@@ -18,7 +18,7 @@ from ..engine.budget import Budget
 from ..engine.listener import Listener
 from ..problem.model import Model
 from ..problem.removal import MOST_ROWS
-from ..records.errors import InputError, NotApplicable, shorten
+from ..records.errors import InputError, NotApplicable, TargetError, shorten
 from ..records.explanation import Explanation
 from ..records.files import read_array
 from ..records.score import Scores
@@ -98,7 +98,7 @@ class Sources:
 
     def beside(self, path: str) -> Dataset:
         """A file of rows, written as the data are."""
-        if not Path(path).exists():
+        if not Path(path).is_file():
             raise InputError(
                 f"{shorten(path)!r} names no rows",
                 fix=f"give 0:5, 3,7, {', '.join(SPLITS)}, all, or a file of rows",
@@ -107,14 +107,14 @@ class Sources:
         return read(path, **how)
 
     def absent(self, background: str | None, method: Any = None) -> dict[str, Any]:
-        """``background=`` and ``removal=``: a file's rows, ``"zeros"``, or (None) what an audit takes.
+        """``background=`` and ``removal=``: rows as :meth:`rows` has them, ``"zeros"``, or (None) what an audit takes.
 
         A ``method`` that draws single rows from the background gets as many as it can take.
         """
         if background == "zeros":
             return {}
         if background is not None:
-            return {"background": self.beside(background).features}
+            return {"background": self.rows(background).features}
         many = getattr(method, "background_rows", MOST_ROWS)
         removal, rows = default_removal(self.dataset, self.seed, many if many > MOST_ROWS else BACKGROUND)
         return {"removal": removal, "background": rows}
@@ -126,8 +126,10 @@ class Sources:
             return text
         if re.fullmatch(r"-?\d+", text):
             return int(text)
-        first, comma, second = (part.strip() for part in text.partition(","))
-        return (self.target(first), self.target(second)) if comma else text
+        first, *others = (part.strip() for part in text.split(","))
+        if len(others) > 1:
+            raise TargetError(f"{shorten(text)!r} names {len(others) + 1} outputs", fix="'A,B' asks why A and not B")
+        return (self.target(first), self.target(others[0])) if others else text
 
 
 def explain_files(
@@ -142,6 +144,8 @@ def explain_files(
     listener: Listener | None = None,
 ) -> Explanation:
     """:func:`pellucid.explain` for files and texts; "absent" means what it means in an audit unless said."""
+    if "," in method:
+        raise NotApplicable(f"{shorten(method)!r} are several methods", fix="pellucid compare takes --methods")
     if method == "auto" and settings:
         raise NotApplicable("settings were given, and no method that they belong to", fix="name the method")
     chosen = method if method == "auto" else find("methods", method, dict(settings or {}))

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ...records.errors import NotApplicable, TargetError
+from ...records.errors import InputError, NotApplicable, TargetError, shorten
 from ...records.explanation import Explanation as Record
 from ...records.files import write_bytes
 from ...records.players import Players
+from ...records.settings import is_number
+from ..asked import counted, listed
 
 FORWARD = 6
 """Up to so many features ``"auto"`` takes the best one after the other, as lime does."""
@@ -135,17 +137,17 @@ def weights_of(record: Record, places: dict[int, int]) -> tuple[dict, dict, dict
 def asked_labels(outputs: np.ndarray, labels: Sequence[int], top_labels: int | None) -> list[int]:
     """The labels to explain, the most probable first where so many are asked for."""
     if top_labels:
-        return [int(label) for label in np.argsort(-outputs, kind="stable")[:top_labels]]
-    wrong = [label for label in labels if not 0 <= label < len(outputs)]
+        return [int(label) for label in np.argsort(-outputs, kind="stable")[: counted(top_labels, "top_labels")]]
+    wrong = [label for label in listed(labels, "labels") if not (is_number(label) and 0 <= label < len(outputs))]
     if wrong:
-        raise TargetError(f"label {wrong[0]} of a model with {len(outputs)} outputs", fix="give labels=(0,)")
+        raise TargetError(f"label {wrong[0]!r} of a model with {len(outputs)} outputs", fix="give labels=(0,)")
     return [int(label) for label in labels]
 
 
 def selection_of(feature_selection: str, num_features: int) -> str:
     """How the features of a line are chosen, in our words."""
     known = {"forward_selection": "forward", "highest_weights": "highest_weights", "none": "highest_weights"}
-    known["auto"] = "forward" if num_features <= FORWARD else "highest_weights"
+    known["auto"] = "forward" if counted(num_features, "num_features") <= FORWARD else "highest_weights"
     if feature_selection not in known:
         raise NotApplicable(f"feature_selection={feature_selection!r}", fix=f"use one of {', '.join(known)}")
     return known[feature_selection]
@@ -157,5 +159,12 @@ def unrecorded(labels: Sequence[int]) -> dict[int, float]:
 
 
 def seed_of(state: Any) -> int:
-    """A seed from a number, a ``RandomState`` or None (0: the same answer at every call)."""
-    return 0 if state is None else int(state.randint(2**31) if hasattr(state, "randint") else state)
+    """A seed from a number, a ``RandomState``, a ``Generator`` or None (0: the same answer at every call)."""
+    for draw in ("randint", "integers"):
+        if hasattr(state, draw):
+            return int(getattr(state, draw)(2**31))
+    if state is not None and not (is_number(state) and state == int(state) and state >= 0):
+        raise InputError(
+            f"random_state={shorten(repr(state))} is no seed", fix="give a whole number from 0 on, or a RandomState"
+        )
+    return 0 if state is None else int(state)

@@ -17,6 +17,7 @@ from ...records.errors import InputError, NotApplicable, TargetError
 from ...records.explanation import Explanation as Record
 from ...records.players import Players
 from ...studies.explaining import explain
+from ..asked import counted
 from .explanation import asked_labels, seed_of, unrecorded, weights_of
 
 GREEN, RED = 1, 0  # the channels that lime raises: for a label, against it
@@ -154,7 +155,7 @@ class LimeImageExplainer:
             removal=_hidden(picture, hide_color), samples=num_samples,
             kernel_width=self.kernel_width, distance=distance_metric, intercept=True,
             seed=self.seed if random_seed is None else random_seed,
-            complexity=num_features if num_features < len(known) else None,
+            complexity=num_features if counted(num_features, "num_features") < len(known) else None,
         )  # fmt: skip
         chosen = asked_labels(record.full[0], labels, top_labels)
         weights, errors, scores = weights_of(record, {label: label for label in chosen})

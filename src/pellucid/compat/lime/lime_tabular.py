@@ -9,10 +9,12 @@ import numpy as np
 
 from ...doors.wrap import wrap
 from ...methods.neighbourhoods import Distance
-from ...records.errors import InputError, NotApplicable
+from ...records.errors import InputError, NotApplicable, shorten
 from ...records.explanation import Explanation as Record
 from ...records.players import Players
+from ...records.settings import is_number
 from ...studies.explaining import explain
+from ..asked import listed, numbers
 from .explanation import Explanation, asked_labels, seed_of, selection_of, unrecorded, weights_of
 
 
@@ -60,12 +62,12 @@ class LimeTabularExplainer:
             raise NotApplicable(f"discretizer={discretizer!r} is not offered here", fix='use "quartile"')
         if sample_around_instance and discretize_continuous:
             raise NotApplicable("quartiles are not sampled around a row", fix="give discretize_continuous=False")
-        self.training_data = np.asarray(training_data, dtype=np.float64)
+        self.training_data = numbers(training_data, "training data")
         if self.training_data.ndim != 2:
             raise InputError(f"training data of shape {self.training_data.shape}", fix="give rows × columns")
         count = self.training_data.shape[1]
         self.feature_names = [str(i) for i in range(count)] if feature_names is None else list(map(str, feature_names))
-        self.categorical_features = sorted(map(int, categorical_features or ()))
+        self.categorical_features = _places(categorical_features, count)
         self.categorical_names = dict(categorical_names or {})
         self.feature_selection = feature_selection
         self.mode, self.kernel_width, self.discretize = mode, kernel_width, discretize_continuous
@@ -92,7 +94,7 @@ class LimeTabularExplainer:
         _refuse(model_regressor=model_regressor)
         if distance_metric not in get_args(Distance):
             raise NotApplicable(f"distance_metric={distance_metric!r}", fix=f"use one of {get_args(Distance)}")
-        row = np.asarray(data_row, dtype=np.float64).reshape(1, -1)
+        row = numbers(data_row, "row").reshape(1, -1)
         count = row.shape[1]
         record = explain(
             wrap(predict_fn, outputs=self.class_names or None), row, "lime", target="all",
@@ -151,6 +153,18 @@ def _bin(name: str, value: float, marks: np.ndarray) -> str:
     if place == len(marks):
         return f"{name} > {marks[-1]:.2f}"
     return f"{marks[place - 1]:.2f} < {name} <= {marks[place]:.2f}"
+
+
+def _places(given: Any, count: int) -> list[int]:
+    """The places of columns, in order. Raises :class:`InputError` for what is no place of one."""
+    places = [] if given is None else listed(given, "categorical_features")
+    strange = [place for place in places if not (is_number(place) and place in range(count))]
+    if strange:
+        raise InputError(
+            f"categorical_features holds {shorten(repr(strange[0]))}, which is no column's place",
+            fix=f"columns are told by their places, 0 to {count - 1}",
+        )
+    return sorted(map(int, places))
 
 
 def _refuse(**given: Any) -> None:

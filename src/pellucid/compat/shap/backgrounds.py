@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...problem.removal import MOST_ROWS
+from ...records.errors import InputError
+from ..asked import counted, numbers
 
 CLOSE = 0.01
 """A cluster's share among the rows that stand for it may miss its share of the data by this much."""
@@ -41,7 +43,11 @@ def kmeans(X: Any, k: int, round_values: bool = True) -> Summary:
     from sklearn.cluster import KMeans
 
     names = tuple(map(str, getattr(X, "columns", ())))
-    rows = np.asarray(X, dtype=np.float64)
+    rows = numbers(X, "rows")
+    if rows.ndim != 2 or not len(rows) or not np.isfinite(rows).all():
+        raise InputError("these rows have no cluster means", fix="give rows × columns, a finite number in every cell")
+    if counted(k, "k") > len(rows):
+        raise InputError(f"{k} cluster means of {len(rows)} rows", fix=f"k: at most {len(rows)}")
     found = KMeans(n_clusters=k, random_state=0).fit(rows)
     centres = np.array(found.cluster_centers_)
     if round_values:
@@ -53,7 +59,9 @@ def kmeans(X: Any, k: int, round_values: bool = True) -> Summary:
 
 def sample(X: Any, nsamples: int = 100, random_state: int = 0) -> Any:
     """Rows drawn without replacement, the same at every call; all of them where there are no more."""
-    if nsamples >= len(X):
+    if not hasattr(X, "__len__"):
+        raise InputError(f"a {type(X).__name__} is not rows", fix="give an array or a DataFrame")
+    if counted(nsamples, "nsamples") >= len(X):
         return X
     kept = np.random.default_rng(random_state).choice(len(X), nsamples, replace=False)
     return X.iloc[kept] if hasattr(X, "iloc") else X[kept]

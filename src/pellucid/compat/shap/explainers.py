@@ -16,6 +16,7 @@ from ...records.errors import NotApplicable, RemovalError
 from ...records.explanation import Explanation
 from ...records.sliced import Chain, Sliced
 from ...studies.explaining import explain
+from ..asked import counted
 from .backgrounds import sample
 from .links import logit
 from .maskers import Image, Partition, as_background
@@ -86,7 +87,7 @@ class Explainer:
         """
         if main_effects:
             raise NotApplicable("main effects are not offered here", fix='use method="shapley_interactions"')
-        budget = None if isinstance(max_evals, str) else int(max_evals)
+        budget = None if max_evals == "auto" else counted(max_evals, "max_evals")
         return self._explained(X, budget, outputs)
 
     # From shap's question to ours ------------------------------------------------------------
@@ -199,7 +200,7 @@ class KernelExplainer(Explainer):
         ``nsamples`` coalitions beside both ends; ``"auto"`` is 2n + 2048. ``l1_reg``, ``silent`` and ``gc_collect``
         are ignored.
         """
-        return _plain(self._explained(_rows(X), None if isinstance(nsamples, str) else int(nsamples) + 2), X)
+        return _plain(self._explained(_rows(X), None if nsamples == "auto" else counted(nsamples, "nsamples") + 2), X)
 
 
 class SamplingExplainer(KernelExplainer):

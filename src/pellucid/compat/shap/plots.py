@@ -15,6 +15,7 @@ from ...records.errors import InputError, NotApplicable
 from ...records.explanation import Explanation
 from ...records.players import Players
 from ...reports import figures
+from ..asked import counted, numbers
 
 
 def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any:
@@ -32,7 +33,7 @@ def force(
     """
     given = base_value if shap_values is None or hasattr(base_value, "values") else None
     if given is None and not hasattr(shap_values, "values"):
-        record = _record(np.asarray(shap_values), base_value, features, feature_names)
+        record = _told(shap_values, base_value, features, feature_names)
     else:
         record = _of(given if given is not None else shap_values)
     if len(record) != 1:
@@ -45,14 +46,14 @@ def bar(shap_values: Any, max_display: int = 10, show: bool = True, **ignored: A
     record = _of(shap_values)
     if len(record) == 1:
         return _shown(figures.contributions(record, k=_others(record, max_display)))
-    return _shown(figures.importance(record, k=max_display))
+    return _shown(figures.importance(record, k=_most(max_display)))
 
 
 def beeswarm(shap_values: Any, max_display: int | None = 10, show: bool = True, **ignored: Any) -> Any:
     """A dot for each row and feature, coloured by the feature's value."""
     record = _of(shap_values)
     _refuse_outputs(record, "beeswarm")
-    return _shown(figures.beeswarm(record, k=max_display or record.players.most))
+    return _shown(figures.beeswarm(record, k=_most(max_display, record.players.most)))
 
 
 def summary_plot(
@@ -72,14 +73,15 @@ def summary_plot(
     if hasattr(shap_values, "values"):
         record = _of(shap_values)
     else:
-        stacked = np.stack(shap_values, -1) if isinstance(shap_values, list) else np.asarray(shap_values)
-        record = _record(stacked, None, features, feature_names, class_names)
+        if feature_names is None and isinstance(features, list) and all(isinstance(one, str) for one in features):
+            features, feature_names = None, features  # shap takes names in their place
+        record = _told(_stacked(shap_values), None, features, feature_names, class_names)
     kinds = {None: "summary", "dot": "beeswarm", "bar": "bar", "violin": "beeswarm", "layered_violin": "beeswarm"}
     if plot_type not in kinds:
         raise NotApplicable(f"plot_type={plot_type!r} is not drawn here", fix='use "dot" or "bar"')
     several = record.attributions.shape[-1] > 1
     draw = figures.summary if several or kinds[plot_type] != "bar" else figures.importance
-    return _shown(draw(record, k=max_display or 20))
+    return _shown(draw(record, k=_most(max_display, 20)))
 
 
 def image(shap_values: Any, pixel_values: Any = None, labels: Any = None, show: bool = True, **ignored: Any) -> Any:
@@ -92,9 +94,7 @@ def image(shap_values: Any, pixel_values: Any = None, labels: Any = None, show: 
         raise InputError("there are no pictures to lie below", fix="give pixel_values=")
     picture = np.asarray(shap_values.data if pixel_values is None else pixel_values)
     outputs = labels if labels is not None else getattr(shap_values, "output_names", None)
-    if isinstance(shap_values, list):
-        shap_values = np.stack(shap_values, -1)
-    values = np.asarray(shap_values.values if explained else shap_values)
+    values = numbers(shap_values.values, "values") if explained else _stacked(shap_values)
     if values.ndim == picture.ndim:
         values = values[..., None]
     if values.ndim != picture.ndim + 1 or values.shape[:3] != picture.shape[:3]:
@@ -116,13 +116,20 @@ def _shown(chart: Any) -> Any:
 
 def _others(record: Explanation, most: int) -> int:
     """Of ``most`` lines the last one is for all others, where there are more."""
+    most = _most(most)
     return most if record.players.most <= most else max(most - 1, 1)
 
 
+def _most(given: int | None, usual: int = 10) -> int:
+    """How many lines are shown."""
+    return usual if given is None else counted(given, "max_display")
+
+
 def _one_row(given: Any, what: str) -> Explanation:
-    if np.ndim(given.values) != 1:
+    axes = np.ndim(getattr(given, "values", given))
+    if axes != 1:
         raise InputError(
-            f"a {what} plot is of one row and one output, these values have {np.ndim(given.values)} axes",
+            f"a {what} plot is of one row and one output, these values have {axes} axes",
             fix="pick them: ex[0], or ex[0, :, 1] with several outputs",
         )
     return _of(given)
@@ -148,7 +155,32 @@ def _of(given: Any) -> Explanation:
         raise InputError(f"a {type(given).__name__} has no values to draw", fix="give what an explainer answered")
     errors = getattr(given, "error_std", None)
     outputs = getattr(given, "output_names", None)
-    return _record(np.asarray(given.values), given.base_values, given.data, given.feature_names, outputs, errors)
+    base, names = given.base_values, given.feature_names
+    return _record(numbers(given.values, "values"), base, given.data, names, outputs, errors)
+
+
+def _told(values: Any, base: Any, features: Any, names: Any, outputs: Any = None) -> Explanation:
+    """A record of what was given piece by piece. Raises :class:`InputError` for pieces that do not fit each other."""
+    record = _record(numbers(values, "values"), base, features, names, outputs)
+    if features is not None and record.rows is None:
+        raise InputError(
+            f"features of shape {np.shape(features)} do not fit contributions of shape {np.shape(values)}",
+            fix="give the features of the same rows, in the same order",
+        )
+    if outputs is not None and list(outputs) != list(record.outputs[0]):
+        raise InputError(f"{len(outputs)} class names for {len(record.outputs[0])} outputs", fix="give one for each")
+    return record
+
+
+def _stacked(values: Any) -> np.ndarray:
+    """One array of what shap gives as a list, an array for each output."""
+    if isinstance(values, list) and len({np.shape(one) for one in map(_array, values)}) > 1:
+        raise InputError("the outputs' contributions have different shapes", fix="give each output the same rows")
+    return np.stack([_array(one) for one in values], -1) if isinstance(values, list) else _array(values)
+
+
+def _array(values: Any) -> np.ndarray:
+    return numbers(values, "values")
 
 
 def _record(
@@ -168,6 +200,8 @@ def _record(
     if names is None and (hasattr(data, "columns") or (hasattr(data, "index") and not isinstance(data, list))):
         names = list(getattr(data, "columns", data.index))
     listed = [f"Feature {i}" for i in range(n)] if names is None or isinstance(names, str) else list(map(str, names))
+    if len(listed) != n:
+        raise InputError(f"{len(listed)} names for {n} features", fix="give one for each, in their order")
     start = _bases(base, rows, count)
     told = [outputs] if isinstance(outputs, str) else outputs
     known = told is not None and len(told) == count and all(isinstance(name, str) for name in told)
@@ -187,10 +221,15 @@ def _record(
 
 def _bases(base: Any, rows: int, count: int) -> np.ndarray:
     """Base values ``[N, K]`` from one number, one for each row, or one for each output."""
-    laid = np.zeros(()) if base is None else np.asarray(base, dtype=np.float64)
+    laid = np.zeros(()) if base is None else numbers(base, "base values")
     if laid.ndim == 1 and count == 1 and len(laid) == rows:
         laid = laid[:, None]
-    return np.array(np.broadcast_to(laid, (rows, count)))
+    try:
+        return np.array(np.broadcast_to(laid, (rows, count)))
+    except ValueError as error:
+        raise InputError(
+            f"base values of shape {laid.shape} for {rows} rows and {count} outputs", fix="give one for each output"
+        ) from error
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -216,7 +255,9 @@ def _pixels(values: np.ndarray, pictures: np.ndarray, outputs: Any) -> Explanati
     """``Float64[N, H, W, K]`` as a record whose players are pixels."""
     rows, height, width, count = values.shape
     listed = np.asarray(_numbered(count) if outputs is None else outputs, dtype=object)
-    named = np.broadcast_to(listed if listed.shape[-1:] == (count,) else listed.reshape(-1, count), (rows, count))
+    if listed.size not in (count, rows * count):
+        raise InputError(f"{listed.size} labels for {count} outputs of {rows} pictures", fix="give one for each output")
+    named = np.broadcast_to(listed.reshape(-1, count), (rows, count))
     return Explanation(
         attributions=np.asarray(values, dtype=np.float64).reshape(rows, height * width, count),
         players=Players.elements(list(map(str, range(height * width))), layout=(height, width), kind="pixel"),
