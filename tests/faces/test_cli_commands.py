@@ -142,6 +142,18 @@ def test_explain_says_what_the_function_says(typed: Run, files: Path) -> None:
     assert again["outputs"] == [list(names) for names in kept.outputs]
 
 
+def test_plus_minus_in_tables_is_that_of_the_sentences(typed: Run, files: Path) -> None:
+    words = ["explain", *question(files), "--rows", "0", "--method", "lime", "--set", "samples=64"]
+    _, out, _ = typed(*words)
+    record = json.loads(typed(*words, "--json")[1])
+    from pellucid.reports.words import number
+
+    head = next(line for line in out.splitlines() if line.startswith("player"))
+    assert head.endswith("± 95 %") and "stderr" not in out
+    for (error,) in record["errors"][0]:
+        assert any(line.endswith(f" {number(1.96 * error)}") for line in out.splitlines())
+
+
 def test_explain_takes_settings_targets_and_backgrounds(typed: Run, files: Path) -> None:
     asked = ["explain", *question(files), "--rows", "test", "--json"]
     path = json.loads(typed(*asked, "--method", "integrated_gradients", "--set", "steps=7", "--target", "yes,no")[1])
@@ -199,7 +211,7 @@ def test_evaluate_takes_values_made_elsewhere(typed: Run, files: Path) -> None:
     np.save(files / "made.npy", np.random.default_rng(0).normal(size=(4, 3)))
     code, out, _ = typed("evaluate", *question(files), "made.npy", "--rows", "0:4", "--metrics", "abpc", "--json")
     assert code == 0
-    assert json.loads(out)["scores"][0]["status"] == "ok"
+    assert json.loads(out)["scores"][0]["status"] == "control is better"  # random numbers: another draw did better
     code, _, err = typed("evaluate", *question(files), "made.npy")
     assert code == 2
     assert "--rows 0:4" in err

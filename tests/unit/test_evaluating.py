@@ -72,6 +72,21 @@ def test_a_foreign_explanation_may_be_called_like_one_of_our_methods():
     assert pellucid.evaluate(net(), x, torch.rand(5, 6), removal=ZERO, metrics="sparseness")[0].method == "foreign"
 
 
+def test_a_score_that_a_control_beats_is_not_called_ok():
+    x = some_rows()
+    background = np.zeros((1, 6))
+    given = {
+        "random": np.random.default_rng(3).normal(size=x.shape),
+        "exact": pellucid.explain(linear, x, background=background),
+    }
+    found = pellucid.evaluate(linear, x, given, metrics="faithfulness_correlation", background=background)
+    by_name = {score.method: score for score in found}
+    assert by_name["random"].control > by_name["random"].value and by_name["random"].status == "ok"
+    table = found.to_frame().set_index("method")["status"]
+    assert table["random"] == "control is better" and table["exact"] == "ok"
+    assert " random does no better than" in repr(found).split("\n  ! ")[1]
+
+
 # The truth and explaining again ------------------------------------------------------------------
 
 

@@ -80,6 +80,41 @@ def test_nothing_contributes():
     assert "No part of the input" in told([0, 0])
 
 
+@pytest.mark.parametrize("audience", narrative.AUDIENCES)
+def test_rounding_is_no_contribution(audience):
+    text = told([1.0, -0.5, 1e-9, -1e-17], audience=audience)
+    assert "p0" in text and "p1" in text and "p2" not in text and "p3" not in text
+    flat = {"base": np.array([[3.0]]), "full": np.array([[3.0]])}
+    assert "No part of the input" in told([1e-12, -1e-12], audience=audience, **flat)
+
+
+def test_plus_minus_is_promised_where_it_is_printed_and_nowhere_else():
+    sampled = told([1.0, 0.5], errors=[0.01, 0.1])
+    assert "“p0” (+1.00 ± 0.0196)" in sampled and "± is a 95 % interval" in sampled
+    exact = told([1.0, 0.5], errors=[0.0, 0.0])
+    assert "±" not in exact and "the amounts are exact" in exact
+    unknown = told([1.0, 0.5], errors=[np.nan, np.nan])
+    assert "±" not in unknown and "sampling error of these amounts is not known" in unknown
+    assert "±" not in told([0.01, 0.01], errors=[0.1, 0.1])  # nothing clear, so no amount
+
+
+def test_prints_hold_the_same_interval_and_say_so():
+    e = make.table("shapley", rows=1)
+    name, value, error = e.top(1)[0]
+    assert f"{name} {value:+.3g} ± {1.96 * error:.2g}" in repr(e) and "(± 95 % interval)" in repr(e)
+    assert "±" not in repr(replace(e, errors=np.zeros_like(e.errors)))
+    small = replace(e, attributions=np.where(np.arange(16)[:, None] == 3, 1.0, 1e-17)[None], errors=None)
+    assert repr(small).count("e-1") == 0 and "mean area +1" in repr(small)
+
+
+def test_prints_say_how_grave_a_caution_is():
+    grave = tuple(Caution.of("methods_disagree", severity, value=0.1) for severity in ("red", "yellow", "note"))
+    printed = repr(replace(make.table("shapley", rows=1), warnings=grave))
+    assert [line[:6] for line in printed.splitlines()[-3:]] == ["  ! Se", "  ! Ca", "  ! No"]
+    assert "Serious: " in told([1, 2], warnings=grave[:1])
+    assert "严重：" in told([1, 2], language="zh", warnings=grave[:1])
+
+
 def test_a_flat_output_is_said():
     assert "cancel each other" in told([1, -1])
 
@@ -114,6 +149,8 @@ def test_pictures_are_told_by_place():
         method="shapley",
     )
     assert "Raised most by: the upper right of the picture (+9.00)." in narrative.text(e)
+    sampled = narrative.text(replace(e, errors=np.full((1, 81, 1), 0.1)))
+    assert "±" not in sampled and "is not known" in sampled
 
 
 def test_texts_are_the_same_every_time():

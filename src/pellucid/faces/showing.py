@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..records.study import Failure, Study
     from ..studies.comparing import Comparison, Difference
 
+HALF = "± 95 %"
 GRAVEST = 3
 FAILURES = 10
 DIFFERENCES = 30
@@ -41,7 +42,11 @@ def studies(desk: Desk, found: Sequence[Study], report: Path | None, language: s
     else:
         page.say(say("terminal.no_warnings", language))
     for warning in warnings[:GRAVEST]:
-        page.say(f"  • {warning['text']}", COLOUR[warning["severity"]])
+        grave = say(f"report.severity_{warning['severity']}", language)
+        page.say(
+            f"  • {say('narrative.caution', language, severity=grave, caution=warning['text'])}",
+            COLOUR[warning["severity"]],
+        )
     return failures(desk, failed, language)
 
 
@@ -110,7 +115,7 @@ def explanation(
             page.say(say("terminal.row", language, row=row, output=name), "bold")
             for paragraph in paragraphs(found, row, language, audience, output=output, schema=schema):
                 page.say(paragraph)
-            page.table(_players(found, row, output, schema, top), numbers=("value", "± stderr"))
+            page.table(_players(found, row, output, schema, top), numbers=("value", HALF))
             hidden = len(found.players.of(row)) - top
             if hidden > 0:
                 page.say(say("terminal.more_players", language, count=hidden))
@@ -128,13 +133,14 @@ def _as_data(found: Explanation) -> dict[str, Any]:
 def _players(
     found: Explanation, row: int, output: int, schema: Schema | None, top: int
 ) -> list[dict[str, Any]]:  # fmt: skip
+    from ..records.amounts import Z
     from ..reports.words import cells, cut, number
 
     own = cells(found, row, schema)
     lines = []
     for name, value, error in found.top(top, row, output):
         line = {"player": cut(name), "cell": cut(own.get(name, ""), 30), "value": number(value, signed=True)}
-        lines.append(line if found.errors is None else line | {"± stderr": number(error)})
+        lines.append(line if found.errors is None else line | {HALF: number(Z * error)})
     return lines if own else [{key: cell for key, cell in line.items() if key != "cell"} for line in lines]
 
 
@@ -145,8 +151,8 @@ def scores(desk: Desk, found: Scores) -> int:
     rows = score_rows(found)
     desk.page.record({"scores": rows, "warnings": [str(caution) for caution in found.warnings]})
     _score_table(desk, rows)
-    for text in dict.fromkeys(map(str, found.warnings)):
-        desk.page.say(f"• {text}")
+    for caution in dict.fromkeys(caution.marked() for caution in found.warnings):
+        desk.page.say(f"• {caution}")
     return PARTLY if any(row["status"] == "failed" for row in rows) else DONE
 
 
@@ -158,14 +164,14 @@ def _score_table(desk: Desk, rows: Sequence[Mapping[str, Any]]) -> None:
             "method": row["method"],
             "metric": row["metric"],
             "value": number(row["value"]),
-            "± stderr": number(row["stderr"]),
+            "stderr": number(row["stderr"]),
             "control": number(row["control"]),
             "better": row["better"],
             "status": "" if row["status"] == "ok" else row["status"],
         }
         for row in rows
     ]
-    desk.page.table(shown, numbers=("value", "± stderr", "control"))
+    desk.page.table(shown, numbers=("value", "stderr", "control"))
     for row in rows:
         if row["reason"]:
             desk.page.say(f"  • {row['metric']} of {row['method']}: {row['reason']}")

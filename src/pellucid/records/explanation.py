@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .amounts import listed
 from .answer import Answer
 from .errors import InputError, shorten
+from .messages import marked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,12 +103,10 @@ class Explanation(Answer):
     def __repr__(self) -> str:
         head = f"Explanation of {len(self)} rows by {self.method}: {self.players!r}"
         if len(self):
-            first = ", ".join(
-                f"{shorten(name, 30)} {value:+.3g}" + (f" ± {error:.2g}" if error > 0 else "")
-                for name, value, error in self.top(3)
-            )
-            head += f"\n  row 0, {self.outputs[0][0]}: {self.base[0, 0]:.3g} → {self.full[0, 0]:.3g}; {first}"
-        return head + "".join(f"\n  ! {caution}" for caution in self.warnings)
+            base, full = float(self.base[0, 0]), float(self.full[0, 0])
+            first = listed([(shorten(name, 30), value, error) for name, value, error in self.top(3)], base, full)
+            head += f"\n  row 0, {self.outputs[0][0]}: {base:.3g} → {full:.3g}; {first}"
+        return head + marked(self.warnings)
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"pooling": self.pooling}

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from .amounts import listed
 from .answer import Answer
 from .errors import shorten
+from .messages import marked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +66,7 @@ class Importance(Answer):
         return pd.DataFrame(lines, columns=["output", "player", "value", "stderr"])
 
     def __repr__(self) -> str:
-        first = ", ".join(f"{shorten(name, 30)} {value:.3g} ± {error:.2g}" for name, value, error in self.top(3))
-        head = (
-            f"Importance over {len(self.ids)} rows by {self.method}: {self.players!r}\n  {self.outputs[0][0]}: {first}"
-        )
-        return head + "".join(f"\n  ! {caution}" for caution in self.warnings)
+        found = [(shorten(name, 30), value, error) for name, value, error in self.top(3)]
+        first = listed(found, float(self.base[0, 0]), float(self.full[0, 0]), ".3g")
+        head = f"Importance over {len(self.ids)} rows by {self.method}: {self.players!r}"
+        return f"{head}\n  {self.outputs[0][0]}: {first}{marked(self.warnings)}"

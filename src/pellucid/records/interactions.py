@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from .amounts import listed
 from .answer import Answer
 from .errors import InputError, UnknownName, shorten
+from .messages import marked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,9 +189,10 @@ class Interactions(Answer):
     def __repr__(self) -> str:
         head = f"Interactions ({self.index}) of {len(self)} rows by {self.method}: {self.players!r}"
         if len(self):
-            first = ", ".join(f"{_joined(names)} {value:+.3g}" for names, value, _ in self.top(3))
-            head += f"\n  row 0, {self.outputs[0][0]}: {self.base[0, 0]:.3g} → {self.full[0, 0]:.3g}; {first}"
-        return head + "".join(f"\n  ! {caution}" for caution in self.warnings)
+            base, full = float(self.base[0, 0]), float(self.full[0, 0])
+            first = listed([(_joined(names), value, error) for names, value, error in self.top(3)], base, full)
+            head += f"\n  row 0, {self.outputs[0][0]}: {base:.3g} → {full:.3g}; {first}"
+        return head + marked(self.warnings)
 
 
 def _joined(names: tuple[str, ...]) -> str:

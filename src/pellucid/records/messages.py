@@ -8,7 +8,7 @@ one entry per language with the same placeholders (a house test holds this).
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -74,9 +74,19 @@ class Caution:
     def __str__(self) -> str:
         return self.text()
 
+    def marked(self, language: str = "en") -> str:
+        """The sentence behind a word that says how grave it is."""
+        grave = say(f"report.severity_{self.severity}", language)
+        return say("narrative.caution", language, severity=grave, caution=self.text(language))
+
     def to_dict(self) -> dict[str, Any]:
         return {"code": self.code, "severity": self.severity, "values": dict(self.values)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Caution:
         return cls.of(data["code"], data["severity"], **data["values"])
+
+
+def marked(cautions: Iterable[Caution]) -> str:
+    """Cautions as the last lines of what a record prints, each behind how grave it is."""
+    return "".join(f"\n  ! {caution.marked()}" for caution in cautions)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .messages import Caution
+from .messages import Caution, marked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +70,13 @@ class Score:
             return float("nan")
         return min(known) if self.better == "lower" else max(known)
 
+    @property
+    def verdict(self) -> str:
+        """ "failed", "skipped", "control is better" where knowing nothing of the model does better, else "ok"."""
+        sign = {"higher": 1.0, "lower": -1.0, "neither": 0.0}[self.better]
+        beaten = self.status == "ok" and sign * (self.control - self.value) > 0
+        return "control is better" if beaten else self.status
+
     def to_dict(self) -> dict[str, Any]:
         skip = {"curves", "warnings"}
         data = {name: value for name, value in vars(self).items() if name not in skip}
@@ -96,11 +103,12 @@ class Scores(tuple[Score, ...]):
     """Scores of one or more explanations by one or more metrics."""
 
     def to_frame(self) -> pd.DataFrame:
-        """Columns: method, metric, value, stderr, better, control (the best control's value), status."""
+        """Columns: method, metric, value, stderr, better, control (the best control's value), status (the verdict)."""
         import pandas as pd
 
-        names = ("method", "metric", "value", "stderr", "better", "control", "status")
-        return pd.DataFrame([{name: getattr(score, name) for name in names} for score in self], columns=list(names))
+        names = ("method", "metric", "value", "stderr", "better", "control")
+        lines = [{name: getattr(score, name) for name in names} | {"status": score.verdict} for score in self]
+        return pd.DataFrame(lines, columns=[*names, "status"])
 
     def __getitem__(self, key: Any) -> Any:
         """By place, or by metric's name: the scores of that metric (one score if there is one)."""
@@ -126,8 +134,7 @@ class Scores(tuple[Score, ...]):
         lines = [self.to_frame().to_string(index=False, float_format=lambda value: f"{value:.4g}")]
         for score in self:
             lines += [f"  – {score.metric} of {score.method} {score.status}: {score.reason}"] if score.reason else []
-            lines += [f"  ! {caution}" for caution in score.warnings]
-        return "\n".join(lines)
+        return "\n".join(lines) + marked(self.warnings)
 
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(index=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .answer import Answer
 from .errors import shorten
-from .messages import say
+from .messages import marked, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,4 +112,4 @@ class Sets(Answer):
         head = f"Sets for {len(self)} rows by {self.method}: {self.players!r}"
         if len(self):
             head += f"\n  row 0: {' '.join(self.sentences())}"
-        return head + "".join(f"\n  ! {caution}" for caution in self.warnings)
+        return head + marked(self.warnings)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from pellucid.records.amounts import Z, rounding
 from pellucid.records.answer import Answer
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
@@ -21,12 +23,11 @@ from pellucid.records.schema import Schema
 from pellucid.records.sets import Sets
 
 from .figures.images import is_image, share_map
-from .words import Words, cells, cut, number, percent, quoted
+from .words import Words, cells, cut, number, percent, quoted, spread
 
 AUDIENCES = ("expert", "professional", "person")
 LARGEST_GAP = 0.05  # beyond this the single amounts are not to be relied on
 FOR, AGAINST, CAUTIONS = 4, 2, 2
-Z = 1.96
 _PLACES = ("upper_left", "upper", "upper_right", "left", "middle", "right", "lower_left", "lower", "lower_right")
 
 
@@ -43,6 +44,10 @@ class Reason:
     def unclear(self) -> bool:
         """Whether the contribution cannot be told from zero."""
         return np.isfinite(self.error) and abs(self.value) <= Z * self.error
+
+    def shown(self, floor: float) -> bool:
+        """Whether there is anything to say of it: more than rounding, or an error of more than that."""
+        return abs(self.value) > floor or self.error > floor
 
 
 def text(
@@ -86,6 +91,8 @@ def paragraphs(
     told, sure = [words.told("undefined")], []
     if np.isfinite(explanation.full[row, output]) and np.isfinite(explanation.attributions[row, :, output]).any():
         reasons = _reasons(explanation, row, output, words, schema)
+        floor = rounding(*(float(end[row, output]) for end in (explanation.base, explanation.full)), _largest(reasons))
+        reasons = [reason for reason in reasons if reason.shown(floor)]
         told = _for_and_against(reasons, words, audience)
         sure = _sureness(explanation, row, output, reasons, words, audience)
     sure += told_cautions(explanation, words)
@@ -141,11 +148,9 @@ def _parts(shares: np.ndarray, words: Words) -> list[Reason]:
 
 def _for_and_against(reasons: list[Reason], words: Words, audience: str) -> list[str]:
     """The largest reasons of each sign; those that cannot be told from zero are no reasons."""
-    largest = max((abs(reason.value) for reason in reasons), default=0.0)
-    if largest == 0:
+    if not reasons:
         return [words.told("none")]
-    clear = [reason for reason in reasons if not reason.unclear and abs(reason.value) > 1e-9 * largest]
-    sentences = []
+    clear, sentences = [reason for reason in reasons if not reason.unclear], []
     for side, listed in (("raised", _shown(clear, 1)), ("lowered", _shown(clear, -1))):
         if listed:
             told = words.joined([_told(reason, words, audience) for reason in listed])
@@ -153,6 +158,10 @@ def _for_and_against(reasons: list[Reason], words: Words, audience: str) -> list
         else:
             sentences.append(words.told(f"not_{side}"))
     return sentences
+
+
+def _largest(reasons: list[Reason]) -> float:
+    return max((abs(reason.value) for reason in reasons), default=0.0)
 
 
 def _shown(reasons: list[Reason], sign: int) -> list[Reason]:
@@ -163,9 +172,7 @@ def _told(reason: Reason, words: Words, audience: str) -> str:
     name = reason.name if reason.cell is None else words.told("cell", name=reason.name, cell=reason.cell)
     if audience == "person":
         return name
-    amount = number(reason.value, signed=True)
-    if audience == "expert" and np.isfinite(reason.error):
-        amount += f" ± {number(Z * reason.error)}"
+    amount = number(reason.value, signed=True) + (spread(reason.error) if audience == "expert" else "")
     return words.told("amount", name=name, amount=amount)
 
 
@@ -190,12 +197,28 @@ def _sureness(
     elif audience != "person":
         sentences.append(words.told("adds_up", gap=percent(gap)) if np.isfinite(gap) else words.told("no_promise"))
     if audience == "expert":
-        sentences.append(words.told("errors" if explanation.errors is not None else "no_errors"))
+        told = [reason.error for sign in (1, -1) for reason in _shown(clear, sign)]
+        sentences += errors_told(explanation.errors, (row, slice(None), output), told, words)
         cost = explanation.cost
         sentences.append(
             words.told("cost", evaluations=number(cost.evaluations), rows=f"{cost.rows:,}", seed=explanation.seed)
         )
     return sentences
+
+
+def errors_told(errors: np.ndarray | None, place: tuple[Any, ...], told: list[float], words: Words) -> list[str]:
+    """What ± stands for, where the sentences hold one; else why they hold none.
+
+    ``told`` are the standard errors of the amounts in the sentences, ``errors[place]`` those of the row.
+    """
+    if errors is None:
+        return [words.told("no_errors")]
+    if any(error > 0 for error in told):
+        return [words.told("errors")]
+    known = errors[place]
+    if not np.nansum(np.abs(known)) and np.isfinite(known).any():
+        return [words.told("exact")]
+    return [words.told("errors_unknown")] if told else []
 
 
 def _ties(reasons: list[Reason]) -> list[tuple[Reason, Reason]]:
@@ -214,7 +237,10 @@ def told_cautions(record: Answer, words: Words) -> list[str]:
     grave = sorted((c for c in record.warnings if c.severity != "note"), key=lambda c: RANK[c.severity])
     if not grave:
         return []
-    told = [words.told("caution", caution=words.of(caution)) for caution in grave[:CAUTIONS]]
+    told = [
+        words.told("caution", severity=words(f"severity_{caution.severity}"), caution=words.of(caution))
+        for caution in grave[:CAUTIONS]
+    ]
     return told + ([words.told("more_cautions", count=len(grave) - CAUTIONS)] if len(grave) > CAUTIONS else [])
 
 

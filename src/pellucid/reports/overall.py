@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pellucid.records.amounts import Z, rounding
 from pellucid.records.errors import InputError
 from pellucid.records.importance import Importance
 from pellucid.records.messages import LANGUAGES
 
-from .narrative import Z, told_cautions
-from .words import Words, cut, number, quoted
+from .narrative import told_cautions
+from .words import Words, cut, number, quoted, spread
 
 MOST = 4
 
@@ -23,17 +24,21 @@ def paragraphs(importance: Importance, language: str = "en", *, output: int = 0)
         raise InputError(f"there is no language {cut(language)!r}", fix=f"choose among {', '.join(LANGUAGES)}")
     words = Words(language)
     found = importance.top(importance.players.most, output)
-    sure = [entry for entry in found if not np.isfinite(entry[2]) or abs(entry[1]) > Z * entry[2]]
-    told = [_asked(importance, output, words)]
+    ends = (float(end[0, output]) for end in (importance.base, importance.full))
+    floor = rounding(*ends, *(value for _, value, _ in found))
+    real = [entry for entry in found if abs(entry[1]) > floor]
+    sure = [entry for entry in real if not np.isfinite(entry[2]) or abs(entry[1]) > Z * entry[2]]
+    told, intervals = [_asked(importance, output, words)], []
     for code, sign in (("overall_most", 1), ("overall_harm", -1)):
         listed = [entry for entry in sure if entry[1] * sign > 0][::sign][:MOST]
         if listed:
             told.append(words.told(code, reasons=words.joined([_told(*entry, words) for entry in listed])))
-    unsure = len(found) - len([entry for entry in sure if entry[1]])
+            intervals += [words.told("overall_intervals")] if any(error > 0 for *_, error in listed) else []
+    unsure = len(found) - len(sure)
     if unsure:
         told.append(words.told("overall_unclear", count=unsure, players=len(found)))
     gap = "" if language == "zh" else " "
-    meaning = [words.told("overall_meaning"), *told_cautions(importance, words)]
+    meaning = [*intervals[:1], words.told("overall_meaning"), *told_cautions(importance, words)]
     return [gap.join(told), gap.join(meaning)]
 
 
@@ -57,5 +62,4 @@ def _asked(importance: Importance, output: int, words: Words) -> str:
 
 
 def _told(name: str, value: float, error: float, words: Words) -> str:
-    amount = number(value, signed=True) + (f" ± {number(Z * error)}" if np.isfinite(error) else "")
-    return words.told("amount", name=quoted(name), amount=amount)
+    return words.told("amount", name=quoted(name), amount=number(value, signed=True) + spread(error))

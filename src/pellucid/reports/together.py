@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pellucid.records.amounts import Z, rounding
 from pellucid.records.errors import InputError
 from pellucid.records.interactions import Interactions
 from pellucid.records.messages import LANGUAGES
 
-from .narrative import AUDIENCES, Z, decision, told_cautions
-from .words import Words, cut, number, percent, quoted
+from .narrative import AUDIENCES, decision, errors_told, told_cautions
+from .words import Words, cut, number, percent, quoted, spread
 
 STRONGEST, ALONE = 3, 3
 Part = tuple[tuple[str, ...], float, float]
@@ -37,34 +38,35 @@ def paragraphs(
     row, words = row % len(e), Words(language)
     first = [words.told("machine")] if audience == "person" else []
     first.append(decision(e, row, output, words, audience))
+    clear = _clear(e, row, output)
+    joint = [part for part in clear if len(part[0]) > 1][:STRONGEST]
+    alone = [part for part in clear if len(part[0]) == 1][:ALONE]
     parts = (
         first,
-        [*_together(e, row, output, words, audience), *_alone(e, row, output, words, audience)],
-        [*_sureness(e, row, output, words, audience), *told_cautions(e, words)],
+        [*_together(joint, words, audience), *_alone(alone, words, audience)],
+        [*_sureness(e, row, output, joint + alone, words, audience), *told_cautions(e, words)],
         [words.told(f"meaning_{audience}")],
     )
     gap = "" if language == "zh" else " "
     return [gap.join(part) for part in parts if part]
 
 
-def _clear(found: list[Part]) -> list[Part]:
-    """Those that can be told from zero."""
-    largest = max((abs(value) for _, value, _ in found), default=0.0)
+def _clear(e: Interactions, row: int, output: int) -> list[Part]:
+    """The parts of a row that can be told from zero and are more than rounding, the strongest first."""
+    found = e.top(len(e.parts), row, output)
+    ends = (float(end[row, output]) for end in (e.base, e.full))
+    floor = rounding(*ends, *(value for _, value, _ in found[:1]))
     return [
-        part for part in found
-        if abs(part[1]) > 1e-9 * largest and not (np.isfinite(part[2]) and abs(part[1]) <= Z * part[2])
-    ]  # fmt: skip
+        part for part in found if abs(part[1]) > floor and not (np.isfinite(part[2]) and abs(part[1]) <= Z * part[2])
+    ]
 
 
-def _together(e: Interactions, row: int, output: int, words: Words, audience: str) -> list[str]:
+def _together(joint: list[Part], words: Words, audience: str) -> list[str]:
     """The strongest parts of two and three players, each a sentence."""
-    found = [part for part in e.top(len(e.parts), row, output) if len(part[0]) > 1]
-    whole = max((abs(value) for _, value, _ in e.top(1, row, output)), default=0.0)
-    clear = [part for part in _clear(found) if abs(part[1]) > 1e-9 * whole]
-    if not clear:
+    if not joint:
         return [words.told("none_together")]
     sentences = []
-    for names, value, error in clear[:STRONGEST]:
+    for names, value, error in joint:
         told = [quoted(name) for name in names]
         players = words.told("pair", first=told[0], second=told[1])
         if len(told) > 2:
@@ -79,24 +81,24 @@ def _together(e: Interactions, row: int, output: int, words: Words, audience: st
     return sentences
 
 
-def _alone(e: Interactions, row: int, output: int, words: Words, audience: str) -> list[str]:
-    clear = _clear(e.top(len(e.parts), row, output, size=1))[:ALONE]
-    if not clear:
+def _alone(alone: list[Part], words: Words, audience: str) -> list[str]:
+    if not alone:
         return [words.told("none_alone")]
     told = [
         quoted(names[0]) if audience == "person" else words.told(
             "amount", name=quoted(names[0]), amount=_amount(value, error, audience, signed=True))
-        for names, value, error in clear
+        for names, value, error in alone
     ]  # fmt: skip
     return [words.told("alone", reasons=words.joined(told))]
 
 
 def _amount(value: float, error: float, audience: str, signed: bool = False) -> str:
-    half = f" ± {number(Z * error)}" if audience == "expert" and np.isfinite(error) and error > 0 else ""
-    return number(value, signed=signed) + half
+    return number(value, signed=signed) + (spread(error) if audience == "expert" else "")
 
 
-def _sureness(e: Interactions, row: int, output: int, words: Words, audience: str) -> list[str]:
+def _sureness(
+    e: Interactions, row: int, output: int, told: list[Part], words: Words, audience: str
+) -> list[str]:  # fmt: skip
     if audience == "person":
         return []
     gap = float("nan") if e.gaps is None else float(e.gaps[row, output])
@@ -105,7 +107,7 @@ def _sureness(e: Interactions, row: int, output: int, words: Words, audience: st
         cost = e.cost
         sentences += [
             words.told("divided", index=e.index, largest=e.largest),
-            words.told("errors" if e.errors is not None else "no_errors"),
+            *errors_told(e.errors, (row, slice(None), output), [error for *_, error in told], words),
             words.told("cost", evaluations=number(cost.evaluations), rows=f"{cost.rows:,}", seed=e.seed),
         ]
     return sentences

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.records.amounts import half_width
 from pellucid.records.answer import Answer
 from pellucid.records.errors import PellucidError, shorten
 from pellucid.records.finding import Finding
@@ -87,6 +88,12 @@ def number(value: float, signed: bool = False) -> str:
     else:
         text = f"{size:.{max(0, 2 - math.floor(math.log10(size)))}f}"
     return ("−" if value < 0 else "+" if signed else "") + text
+
+
+def spread(error: float) -> str:
+    """``" ± …"``, half of a 95 % interval, to stand behind an amount; empty where there is none."""
+    half = half_width(error)
+    return "" if half is None else f" ± {number(half)}"
 
 
 def percent(share: float) -> str:

@@ -95,7 +95,7 @@ def score_rows(scores: Iterable[Score]) -> list[dict[str, Any]]:
             "stderr": score.stderr,
             "better": score.better,
             "control": score.control,
-            "status": score.status,
+            "status": score.verdict,
             "reason": score.reason,
         }
         for score in scores

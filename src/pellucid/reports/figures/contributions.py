@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.records.amounts import Z, half_width
 from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.schema import Schema
 
-from ..words import Words, cells, cut, fitted, isolated, number, quoted, unique
+from ..words import Words, cells, cut, fitted, isolated, number, quoted, spread, unique
 from .theme import DOWN, SERIES, STEP, UP, WIDTH, table, themed
 
 if TYPE_CHECKING:
     import altair as alt
 
 LABEL = 34
-Z = 1.96  # 95 % of a normal distribution
 
 
 def contributions(
@@ -87,13 +87,13 @@ def bars_of(
 
 
 def _bar(label: str, name: str, cell: str, value: float, error: float) -> dict[str, Any]:
-    half = Z * error if np.isfinite(error) else None
+    half = half_width(error)
     low, high = (None, None) if half is None else (value - half, value + half)
     up = value >= 0
     return {
         "label": label, "name": name, "cell": cell, "value": value, "low": low, "high": high,
         "sign": "up" if up else "down", "rest": False, "short": number(value, signed=True),
-        "text": number(value, signed=True) + ("" if half is None else f" ± {number(half)}"),
+        "text": number(value, signed=True) + spread(error),
     }  # fmt: skip
 
 

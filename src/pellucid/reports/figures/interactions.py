@@ -9,8 +9,7 @@ import numpy as np
 from pellucid.records.errors import InputError, NotApplicable
 from pellucid.records.interactions import JOIN, Interactions
 
-from ..words import Words, cut, fitted, number, unique
-from .contributions import Z
+from ..words import Words, cut, fitted, number, spread, unique
 from .matrices import PALE, headings, matrix, top_axis
 from .theme import DIVERGING, DOWN, UP, table, themed
 
@@ -110,9 +109,7 @@ class _Shown:
         return cut(self.names[i] if i == j else self.names[i] + JOIN + self.names[j], 300)
 
     def amount(self, i: int, j: int) -> str:
-        error = float(self.errors[i, j])
-        half = f" ± {number(Z * error)}" if np.isfinite(error) else ""
-        return number(float(self.values[i, j]), signed=True) + half
+        return number(float(self.values[i, j]), signed=True) + spread(float(self.errors[i, j]))
 
     def strongest(self, k: int) -> list[tuple[int, int]]:
         """The pairs with the largest effects, the weakest first, so that the strongest is drawn on top."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pellucid.records.amounts import half_width
 from pellucid.records.errors import InputError
 from pellucid.records.importance import Importance
 
-from ..words import Words, cut, fitted, number, unique
-from .contributions import LABEL, Z, barred, room
+from ..words import Words, cut, fitted, number, spread, unique
+from .contributions import LABEL, barred, room
 from .theme import DOWN, SERIES, themed
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def overall(importance: Importance, *, output: int = 0, k: int = 15, language: s
 
 
 def _row(label: str, name: str, value: float, error: float) -> dict[str, object]:
-    half = Z * error if np.isfinite(error) else None
+    half = half_width(error)
     return {
         "label": label,
         "name": cut(name, 300),
@@ -49,5 +48,5 @@ def _row(label: str, name: str, value: float, error: float) -> dict[str, object]
         "low": None if half is None else value - half,
         "high": None if half is None else value + half,
         "sign": "up" if value >= 0 else "down",
-        "text": number(value) + ("" if half is None else f" ± {number(half)}"),
+        "text": number(value) + spread(error),
     }
