@@ -90,6 +90,9 @@ def made(kind: type[Settings], settings: dict[str, Any]) -> Any:
 
 
 def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
+    if isinstance(value, (str, dict)) and (room := _room_of(setting)):
+        own = {"name": value} if isinstance(value, str) else value  # as Settings.settings writes them
+        return find(room, own.get("name"), {name: said for name, said in own.items() if name != "name"})
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, list) else value  # a record's file knows lists only
     types = get_args(setting.type) or (setting.type,)
@@ -107,6 +110,12 @@ def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
     except (ValueError, KeyError) as error:
         raise NotApplicable(f"{kind.name}: {setting.name}={value!r} cannot be read", fix=setting.help) from error
     return value
+
+
+def _room_of(setting: Setting) -> str:
+    """The room that a setting is chosen from, where it is a method or the like; "" for any other."""
+    bases = {base: room for room, (_, base) in ROOMS.items()}
+    return bases.get(setting.type, "")
 
 
 def methods_for(problem: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import pytest
 from pellucid.catalog import everything
 from pellucid.engine.estimate import Estimate
 from pellucid.engine.session import Session
+from pellucid.methods import IntegratedGradients, Lime, Occlusion, Rise, Saliency
 from pellucid.methods.method import Method
 from pellucid.records.errors import NotApplicable
 from pellucid.testing import check_method
@@ -16,6 +17,11 @@ from pellucid.testing.problems import PROBLEMS
 
 EXPECTED = {
     "saliency": 9,
+    "input_x_gradient": 9,
+    "smoothed": 9,
+    "smoothgrad": 9,
+    "vargrad": 9,
+    "squaregrad": 9,
     "integrated_gradients": 9,
     "lime_neighbours": 9,
     "edge_filter": 2,
@@ -30,6 +36,19 @@ EXPECTED = {
 def test_laws(name: str) -> None:
     applied = check_method(everything("methods")[name]())
     assert len(applied) == EXPECTED.get(name, 12 if name != "input_magnitude" else 11)
+
+
+@pytest.mark.parametrize(
+    ("method", "applies"),
+    [
+        (Occlusion().smoothed(3), 9), (Lime(samples=40).smoothed(2, 0.1), 9),
+        (IntegratedGradients(steps=8).smoothed(4, how="square"), 9), (Saliency().smoothed(6, how="variance"), 9),
+        (Rise(samples=50).smoothed(2), 2),
+    ],
+    ids=lambda given: getattr(getattr(given, "of", None), "name", ""),
+)  # fmt: skip
+def test_laws_of_smoothed_methods(method: Method, applies: int) -> None:
+    assert len(check_method(method)) == applies
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,26 @@ class TorchModel(Differentiable, Countable, Foldable):
     def beginning(self, rows: Mapping[str, Tensor]) -> Beginning | None:
         return first_layer(self.module, self.outputs, rows)
 
+    def gradient_ends(self, rows: Rows) -> str:
+        """The innermost module, in the order of their calls, that was given what has a gradient and gave back none."""
+        ends: list[str] = []
+        path = {module: name for name, module in self.module.named_modules()}
+
+        def hook(module: nn.Module, given: tuple[Any, ...], found: Any) -> None:
+            if not ends and _follows(given) and not _follows(found):
+                ends.append(f"{path[module]} ({type(module).__name__})" if path[module] else self.name)
+
+        handles = [
+            module.register_forward_hook(hook) for module in path if not isinstance(module, torch.jit.ScriptModule)
+        ]
+        try:
+            with torch.enable_grad():
+                self._answer(rows)  # pyright: ignore[reportArgumentType]  a model of tensors is never given opaque rows
+        finally:
+            for handle in handles:
+                handle.remove()
+        return ends[0] if ends else self.name
+
     def place(self, rows: Rows) -> Rows:
         assert not isinstance(rows, list)
         first = next(self.module.parameters(), None)
@@ -183,6 +203,14 @@ class _HeldParameter:
         if self.clone is None:
             return parameter._version != self.version
         return _put_tensor_back(parameter.detach(), self.clone)
+
+
+def _follows(value: Any) -> bool:
+    """Whether a tensor in ``value`` carries a gradient, in containers to any depth."""
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    return any(map(_follows, parts))
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

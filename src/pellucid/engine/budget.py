@@ -61,3 +61,20 @@ class Budget:
         if self.seconds is not None and seconds_per_row > 0:
             limits.append(int(self.seconds / (seconds_per_row * max(rows, 1))))
         return replace(self, decided=min(limits)) if limits else self
+
+
+@dataclass
+class Spent:
+    """What a method asked for so far, for each question: evaluations of v, and gradients."""
+
+    evaluations: float = 0.0
+    gradient_steps: float = 0.0
+    within: Spent | None = None
+    share: float = 1.0
+
+    def add(self, evaluations: float = 0.0, gradient_steps: float = 0.0) -> None:
+        """Count; what is asked of some rows of a session counts there by their share of its rows."""
+        self.evaluations += evaluations
+        self.gradient_steps += gradient_steps
+        if self.within is not None:
+            self.within.add(evaluations * self.share, gradient_steps * self.share)

@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..problem.inputs import Inputs
-from ..problem.model import Beginning, Countable, Model
+from ..problem.model import Beginning, Countable, Differentiable, Model
 from ..records.errors import Cancelled, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row, uncounted
@@ -98,21 +99,51 @@ class Caller:
         ``totals`` makes the scalars from the outputs; sums over rows, since no row's output depends on another row.
         Raises :class:`NotApplicable` where the outputs carry no gradient.
         """
+        leaf, found = self._followed(flat, rows)
+        with torch.enable_grad():
+            asked = totals(found)
+        last = len(asked) - 1
+        grads = [self._differentiated(total, leaf, keep=place < last) for place, total in enumerate(asked)]
+        self.tally.gradients += len(flat) * len(asked)
+        return found.detach(), grads
+
+    def curvatures(
+        self, flat: Tensor, rows: Tensor, total: Callable[[Tensor], Tensor], along: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients ``[b, D]`` of a sum over rows; the Hessian times each direction of ``along``, ``[b, K, D]``.
+
+        Raises what :meth:`slopes` raises.
+        """
+        with sdpa_kernel(SDPBackend.MATH):  # fused attention can be differentiated once only
+            leaf, found = self._followed(flat, rows)
+            with torch.enable_grad():
+                slopes = self._differentiated(total(found), leaf, again=True)
+                moved = (slopes[:, None] * along).sum((0, 2)) if slopes.requires_grad else ()
+            last = len(moved) - 1
+            found = [self._differentiated(one, leaf, keep=place < last) for place, one in enumerate(moved)]
+        self.tally.gradients += len(flat) * (1 + along.shape[1])
+        return slopes.detach(), torch.stack(found, dim=1) if found else torch.zeros_like(along)
+
+    def _followed(self, flat: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat rows as a leaf of autograd's graph, and their outputs in it."""
         leaf = flat.detach().requires_grad_()
         with torch.enable_grad():
             found = self.outputs(leaf.clone(), rows)
-            if found.grad_fn is None:
-                raise NotApplicable(
-                    "the model's output has no gradient",
-                    why="it was computed under torch.no_grad, detached, or rounded",
-                    fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
-                )
-            asked = totals(found)
-        last = len(asked) - 1
+        if found.grad_fn is None:
+            assert isinstance(self.model, Differentiable)
+            raise NotApplicable(
+                "the model's output has no gradient",
+                where=self.model.gradient_ends(self.inputs.fold(leaf[:1], rows[:1])),
+                why="it was computed under torch.no_grad, detached, or rounded",
+                fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
+            )
+        return leaf, found
+
+    def _differentiated(self, total: Tensor, leaf: Tensor, keep: bool = False, again: bool = False) -> Tensor:
+        """∂total/∂leaf; ``keep`` what is needed for another such, ``again`` where it is to be differentiated itself."""
         try:
-            grads = [
-                torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=place < last)[0]
-                for place, total in enumerate(asked)
+            grad = torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=keep or again, create_graph=again)[
+                0
             ]
         except torch.OutOfMemoryError:
             raise
@@ -123,8 +154,7 @@ class Caller:
                 why=shorten(str(error).split("\n")[0], 300),
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             ) from error
-        self.tally.gradients += len(flat) * len(asked)
-        return found.detach(), [torch.zeros_like(leaf) if grad is None else grad for grad in grads]
+        return torch.zeros_like(leaf) if grad is None else grad
 
     def opaque(self, rows: list[Any]) -> Tensor:
         """The outputs of the opaque rows of a black box."""

@@ -339,29 +339,10 @@ class RowMaker:
             self._each_block((len(points),), work)
         return out
 
-    def _gradient(self, points: Tensor, questions: Tensor) -> Tensor:
-        """∂target/∂x at each of a batch of points, ``[b, D]``."""
-        items = self.item(questions)
-
-        def total(found: Tensor) -> list[Tensor]:
-            return [self._of_questions(self._select(found, items), questions).sum()]
-
-        grad = self._caller.slopes(points, items, total)[1][0]
-        self._refuse_nan_slope(grad, questions)
-        return grad
-
     # What is not a number ------------------------------------------------------------------
 
     def _row_name(self, item: int) -> str:
         return f"row {self._rows[item]}"
-
-    def _refuse_nan_slope(self, grads: Tensor, questions: Tensor) -> None:
-        if bool(torch.isfinite(grads.sum())):
-            return
-        bad = torch.nonzero(~torch.isfinite(grads).all(1)).flatten()
-        if len(bad):
-            where = self._row_name(int(self.item(questions[bad[0]])))
-            raise NotFiniteError("the gradient is NaN or infinite", where=where)
 
     def _refuse_nan_block(self, picked: Tensor, items: Tensor, coalitions: Tensor | None) -> None:
         if bool(torch.isfinite(picked.sum())):

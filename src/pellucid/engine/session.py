@@ -11,48 +11,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..problem.model import Differentiable
 from ..problem.problem import Problem
 from ..problem.removal import path_start
 from ..problem.target import BoundTarget
 from ..records.errors import BudgetError, NotApplicable
-from .budget import Budget
+from .budget import Budget, Spent
 from .cache import shared_design
 from .caller import Caller
-from .rowmaking import RowMaker
+from .slopemaking import SlopeMaker
 
 T = TypeVar("T")
-Recipe = Callable[[Tensor, Tensor], Tensor]
 SWEEP = 2**21
 """Values held at once while a shared design is swept over all questions."""
 
 
-@dataclass
-class Spent:
-    """What a method asked for so far, for each question: evaluations of v, and gradients."""
-
-    evaluations: float = 0.0
-    gradient_steps: float = 0.0
-    within: Spent | None = None
-    share: float = 1.0
-
-    def add(self, evaluations: float = 0.0, gradient_steps: float = 0.0) -> None:
-        """Count; what is asked of some rows of a session counts there by their share of its rows."""
-        self.evaluations += evaluations
-        self.gradient_steps += gradient_steps
-        if self.within is not None:
-            self.within.add(evaluations * self.share, gradient_steps * self.share)
-
-
-class Session(RowMaker):
+class Session(SlopeMaker):
     """One problem's rows with equal n, ready to be asked.
 
     Attributes
@@ -96,8 +77,9 @@ class Session(RowMaker):
     # What there is -------------------------------------------------------------------------
 
     @property
-    def differentiable(self) -> bool:
-        return isinstance(self._problem.model, Differentiable) and not self.opaque and self.x.is_floating_point()
+    def rows_at_once(self) -> int:
+        """Rows the model is asked at once."""
+        return self._caller.batch
 
     def names(self, question: int) -> tuple[str, ...]:
         return self.players.of(question // self._target.count)
@@ -155,19 +137,6 @@ class Session(RowMaker):
         if self.background.shape[:2] == (1, 1) and self._all_owned and not self._carries:
             return self.empty
         return self.outputs_all(self.start.expand(len(self), -1), np.arange(len(self))).reshape(-1)
-
-    @cached_property
-    def slopes(self) -> np.ndarray:
-        """∂target/∂x at the rows themselves, ``Float64[Q, D]``.
-
-        A method that says ``at_rows = True`` gets them from the very pass that bound the target.
-        Raises what :meth:`gradients` raises.
-        """
-        if self._slopes is None:
-            return self.gradients(lambda questions, _: self.x[self.item(questions)], 1, np.ones(1))
-        self.spent.add(gradient_steps=1)
-        self._refuse_nan_slope(self._slopes, torch.arange(self.questions))
-        return self._slopes.double().cpu().numpy()
 
     # Randomness ----------------------------------------------------------------------------
 
@@ -303,40 +272,16 @@ class Session(RowMaker):
     def _points(self, points: Tensor | np.ndarray | list[Any]) -> Any:
         return list(points) if self.opaque else torch.as_tensor(points).to(self.x)
 
-    def gradients(self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None) -> np.ndarray:
-        """Σ_j weights[j] · ∂target/∂x at point j, ``Float64[Q, D]``, summed as it goes.
+    def pool(self, values: np.ndarray, pooling: str = "sum", questions: Any = None) -> np.ndarray:
+        """Element values ``[Q, D]`` as player values ``[Q, n]``: their sum, or their Euclidean norm.
 
-        ``weights`` are ``Float[count]`` for all questions or ``Float[Q, count]``, each question's own.
-        ``points(questions, indices)`` makes the points ``[b, D]`` for ``Int[b]`` questions and indices
-        0 … count − 1. Raises :class:`NotApplicable` where the model gives no gradient.
+        With ``questions`` (``Int[b]``) the values ``[b, D]`` are those of some questions, in that order.
         """
-        if not self.differentiable:
-            raise NotApplicable(
-                "this model gives no gradients for these rows",
-                why="its inputs are not floating-point numbers" if not self.opaque else "it is a black box",
-                fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
-            )
-        chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
-        self.spent.add(gradient_steps=count * len(chosen) / self.questions)
-        factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
-        out = torch.zeros((len(chosen), self.x.shape[1]), dtype=torch.float64, device=self.x.device)
-
-        def work(g: slice, c: slice) -> None:
-            asked = chosen[g].repeat_interleave(c.stop - c.start)
-            steps = torch.arange(c.start, c.stop).repeat(g.stop - g.start)
-            grads = self._gradient(points(asked, steps), asked).double()
-            stacked = grads.reshape(g.stop - g.start, -1, grads.shape[1])
-            own = factors[g, None, c] if factors.ndim == 2 else factors[c]
-            out[g] += (own @ stacked).reshape(len(stacked), -1)
-
-        self._each_block((len(chosen), count), work)
-        return out.cpu().numpy()
-
-    def pool(self, values: np.ndarray, pooling: str = "sum") -> np.ndarray:
-        """Element values ``[Q, D]`` as player values ``[Q, n]``: their sum, or their Euclidean norm."""
         if self.players.every_element:
             return np.abs(values) if pooling == "norm" else values
-        labels = np.repeat(np.broadcast_to(self.players.labels, (len(self), values.shape[1])), self._target.count, 0)
+        labels = self.players.labels
+        if len(labels) > 1:
+            labels = labels[self.item(np.arange(self.questions) if questions is None else np.asarray(questions))]
         cells = np.where(labels >= 0, labels, self.n) + (self.n + 1) * np.arange(len(values))[:, None]
         summed = np.square(values) if pooling == "norm" else values
         pooled = np.bincount(cells.ravel(), summed.ravel(), minlength=len(values) * (self.n + 1))
@@ -357,6 +302,19 @@ class Session(RowMaker):
         other.inputs, other.x, other._full = inputs, inputs.flat, None
         other._caller = copy(self._caller)
         other._caller.inputs = inputs
+        return other
+
+    def copies(self, points: Tensor, numbers: Sequence[int], evaluations: int | None = None) -> Session:
+        """The same questions about c other rows for each, ``points`` ``[N, c, D]``; copies of a row stand together.
+
+        ``numbers`` tell a row's copies apart: each has a noise of its own by its number. ``evaluations`` is
+        the budget of each copy, and what is asked of them counts as asked of this session.
+        """
+        other = self.take(np.repeat(np.arange(len(self)), len(numbers)).tolist()).at(points.flatten(0, 1))
+        names = [f"{identity} {number}" for identity in self.inputs.ids for number in numbers]
+        other.inputs.__dict__["ids"] = tuple(blake2b(name.encode(), digest_size=16).hexdigest() for name in names)
+        other.budget = Budget(evaluations=evaluations)
+        other.spent = Spent(within=self.spent, share=float(len(numbers)))
         return other
 
     def part(self, places: Sequence[int], evaluations: int) -> Session:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..engine.estimate import Estimate
-from ..engine.session import Recipe, Session
+from ..engine.session import Session
+from ..engine.slopemaking import Recipe
 from ..measures.line import local_line
 from ..problem.model import Differentiable
 from ..records.settings import Range

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from ..engine import engine
 from ..engine.budget import Budget
@@ -16,6 +16,9 @@ from ..problem.removal import MOST_ROWS
 from ..records.answer import Answer
 from ..records.explanation import Explanation
 from ..records.settings import Settings
+
+if TYPE_CHECKING:
+    from .smoothed import Smoothed
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,15 @@ class Method(Settings, ABC):
     def cost(self, players: int) -> float:
         """Evaluations per question for so many players, by default settings and without a budget."""
         return float(players)
+
+    @final
+    def smoothed(
+        self, samples: int | None = None, noise: float = 0.15, how: Literal["mean", "variance", "square"] = "mean"
+    ) -> Smoothed:
+        """This method, asked about noisy copies of each row: see :class:`pellucid.methods.smoothed.Smoothed`."""
+        from .smoothed import Smoothed  # it is a method itself
+
+        return Smoothed(self, samples, noise, how)
 
     @final
     def explain(

@@ -63,6 +63,10 @@ class Model(ABC):
 class Differentiable(Model):
     """A model whose outputs can be differentiated by autograd with respect to its rows."""
 
+    def gradient_ends(self, rows: Rows) -> str:
+        """Where in the model the gradient of ``rows`` ends; the model itself where no part of it is known."""
+        return self.name
+
 
 class Countable(Model):
     """A model whose operations can be counted on one row, so that the best batch can be told beforehand."""

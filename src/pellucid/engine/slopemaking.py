@@ -1,0 +1,145 @@
+"""Asking for gradients: at the rows, at points of a method's own, and how fast they change themselves.
+
+The half of a session that needs a model which can be differentiated. Gradients are handed on batch by batch; none is
+kept longer than its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..problem.model import Differentiable
+from ..records.errors import NotApplicable, NotFiniteError
+from .budget import Spent
+from .rowmaking import RowMaker
+
+Recipe = Callable[[Tensor, Tensor], Tensor]
+"""(questions ``Int[b]``, indices ``Int[b]``) → points ``[b, D]``."""
+Folded = Callable[[slice, slice, Tensor, Tensor], None]
+"""What is done with a batch of gradients: (which of the asked questions, which indices, points, gradients
+``[g, c, D]``)."""
+Curved = Callable[[slice, slice, Tensor, Tensor], None]
+"""Likewise: (which of the asked questions, which indices, gradients ``[g, c, D]``, their changes ``[g, c, K, D]``)."""
+
+
+class SlopeMaker(RowMaker):
+    """Gradients of the questions that a session asks."""
+
+    spent: Spent
+    _slopes: Tensor | None
+
+    @property
+    def differentiable(self) -> bool:
+        return isinstance(self._problem.model, Differentiable) and not self.opaque and self.x.is_floating_point()
+
+    @cached_property
+    def slopes(self) -> np.ndarray:
+        """∂target/∂x at the rows themselves, ``Float64[Q, D]``.
+
+        A method that says ``at_rows = True`` gets them from the very pass that bound the target.
+        Raises what :meth:`gradients` raises.
+        """
+        if self._slopes is None:
+            return self.gradients(lambda questions, _: self.x[self.item(questions)], 1, np.ones(1))
+        self.spent.add(gradient_steps=1)
+        self._refuse_nan_slope(self._slopes, torch.arange(self.questions))
+        return self._slopes.double().cpu().numpy()
+
+    def gradients(self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None) -> np.ndarray:
+        """Σ_j weights[j] · ∂target/∂x at point j, ``Float64[Q, D]``, summed as it goes.
+
+        ``weights`` are ``Float[count]`` for all questions or ``Float[Q, count]``, each question's own.
+        ``points(questions, indices)`` makes the points ``[b, D]`` for ``Int[b]`` questions and indices
+        0 … count − 1. Raises :class:`NotApplicable` where the model gives no gradient.
+        """
+        self._refuse_without_gradient()
+        factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
+        size = self.questions if questions is None else len(questions)
+        out = torch.zeros((size, self.x.shape[1]), dtype=torch.float64, device=self.x.device)
+
+        def fold(g: slice, c: slice, _: Tensor, slopes: Tensor) -> None:
+            own = factors[g, None, c] if factors.ndim == 2 else factors[c]
+            out[g] += (own @ slopes.double()).reshape(len(slopes), -1)
+
+        self.each_gradient(points, count, fold, questions)
+        return out.cpu().numpy()
+
+    def each_gradient(self, points: Recipe, count: int, fold: Folded, questions: Any = None) -> None:
+        """Hand the gradient at every point to ``fold``, a batch at a time; for what :meth:`gradients` cannot sum.
+
+        The points of a question come in the order of their indices. Raises what :meth:`gradients` raises.
+        """
+        self._refuse_without_gradient()
+        chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
+        self.spent.add(gradient_steps=count * len(chosen) / self.questions)
+
+        def work(g: slice, c: slice) -> None:
+            made, asked = _points(points, chosen, g, c)
+            slopes = self._gradient(made, asked)
+            shape = (g.stop - g.start, c.stop - c.start, made.shape[1])
+            fold(g, c, made.reshape(shape), slopes.reshape(shape))
+
+        self._each_block((len(chosen), count), work)
+
+    def each_curvature(
+        self, points: Recipe, count: int, directions: Callable[[Tensor], Tensor], fold: Curved, questions: Any = None
+    ) -> None:
+        """Hand the gradient at every point, and how it changes along some directions, to ``fold``, a batch at a time.
+
+        ``directions`` gives ``[b, K, D]`` for ``Int[b]`` questions; a change is the Hessian times a direction. It costs
+        K passes more, which are counted as gradients. Raises what :meth:`gradients` raises.
+        """
+        self._refuse_without_gradient()
+        chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
+
+        def work(g: slice, c: slice) -> None:
+            made, asked = _points(points, chosen, g, c)
+            along = directions(chosen[g]).repeat_interleave(c.stop - c.start, dim=0)
+            items = self.item(asked)
+            slopes, changes = self._caller.curvatures(made, items, self._total(asked, items), along)
+            self._refuse_nan_slope(slopes, asked)
+            self._refuse_nan_slope(changes.flatten(1), asked)
+            self.spent.add(gradient_steps=len(asked) * (1 + along.shape[1]) / self.questions)
+            shape = (g.stop - g.start, c.stop - c.start)
+            fold(g, c, slopes.reshape(*shape, -1), changes.reshape(*shape, *changes.shape[1:]))
+
+        self._each_block((len(chosen), count), work)
+
+    def _gradient(self, points: Tensor, questions: Tensor) -> Tensor:
+        """∂target/∂x at each of a batch of points, ``[b, D]``."""
+        items = self.item(questions)
+        grad = self._caller.slopes(points, items, lambda found: [self._total(questions, items)(found)])[1][0]
+        self._refuse_nan_slope(grad, questions)
+        return grad
+
+    def _total(self, questions: Tensor, items: Tensor) -> Callable[[Tensor], Tensor]:
+        """The sum of the questions' numbers among the outputs of their rows: no row's depends on another row."""
+        return lambda found: self._of_questions(self._select(found, items), questions).sum()
+
+    def _refuse_without_gradient(self) -> None:
+        if not self.differentiable:
+            raise NotApplicable(
+                "this model gives no gradients for these rows",
+                why="its inputs are not floating-point numbers" if not self.opaque else "it is a black box",
+                fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
+            )
+
+    def _refuse_nan_slope(self, grads: Tensor, questions: Tensor) -> None:
+        if bool(torch.isfinite(grads.sum())):
+            return
+        bad = torch.nonzero(~torch.isfinite(grads).all(1)).flatten()
+        if len(bad):
+            where = self._row_name(int(self.item(questions[bad[0]])))
+            raise NotFiniteError("the gradient is NaN or infinite", where=where)
+
+
+def _points(points: Recipe, chosen: Tensor, g: slice, c: slice) -> tuple[Tensor, Tensor]:
+    """The points ``[b, D]`` of a block of questions and indices, and whose they are ``Int[b]``."""
+    asked = chosen[g].repeat_interleave(c.stop - c.start)
+    return points(asked, torch.arange(c.start, c.stop).repeat(g.stop - g.start)), asked
