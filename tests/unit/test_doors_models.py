@@ -130,6 +130,10 @@ def test_no_grad_and_inference_mode_inside():
 
 def test_all_zero_gradients_are_a_caution():
     e = pellucid.explain(Returning(lambda y: torch.relu(-y.abs() - 1)), X, "saliency")
+    assert "zero_gradient_unmoved" in [caution.code for caution in e.warnings] and (e.values == 0).all()
+    e = pellucid.explain(
+        Returning(lambda y: torch.relu(y + 1000).clamp(max=1.0)), X, "saliency", removal=Constant(-1e6)
+    )
     assert "zero_gradient" in [caution.code for caution in e.warnings] and (e.values == 0).all()
 
 
