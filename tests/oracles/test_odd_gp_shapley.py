@@ -139,16 +139,16 @@ def test_few_rows_are_fitted_one_by_one_and_do_not_see_each_other():
 
 
 def test_rounding_is_hardly_carried_along_the_fit():
-    """Answers that differ by float32's rounding, as by a row's place in its batch, give the same values to 1e-5.
-
-    Not a guarantee: on networks one row or two in a hundred went up to 3e-5.
-    """
+    """Answers that differ by float32's rounding, as by a row's place in its batch, give the same values to 1e-5."""
     rng = np.random.default_rng(0)
     for seed in range(30):
         game = smooth(seed, 10)
-        found = game.explained(60).values[0]
-        game.table = game.table * (1 + 1e-7 * rng.normal(size=len(game.table)))
-        np.testing.assert_allclose(game.explained(60).values[0], found, atol=1e-5 * np.abs(found).max())
+        for budget in (60, 150):
+            found = game.explained(budget).values[0]
+            shaken = Game.__new__(Game)
+            shaken.n, shaken.row = game.n, game.row
+            shaken.table = game.table * (1 + 1e-7 * rng.normal(size=len(game.table)))
+            np.testing.assert_allclose(shaken.explained(budget).values[0], found, atol=5e-6 * np.abs(found).max())
 
 
 def test_many_rows_are_pooled_and_their_order_does_not_matter():
@@ -178,4 +178,4 @@ def test_a_constant_model_and_a_row_like_its_background_have_no_contributions():
 
 def test_a_game_whose_odd_parts_are_zero_shares_the_change_evenly():
     ends = Game(12, lambda z: np.where(z.all(1), 1.0, np.where(z.any(1), 0.5, 0.0)))
-    np.testing.assert_allclose(ends.explained(60).values[0], np.full(12, 1 / 12), atol=2e-3)
+    np.testing.assert_allclose(ends.explained(60).values[0], np.full(12, 1 / 12), atol=8e-3)

@@ -5,9 +5,9 @@ from math import factorial
 import numpy as np
 import pytest
 
-from pellucid.methods import odd_process
 from pellucid.methods.coalition_design import drawn_pairs
-from pellucid.methods.odd_process import Hyper, Process, covariance, fitted
+from pellucid.methods.odd_fit import Hyper, Prior
+from pellucid.methods.odd_process import Fitter, OddLikelihood, Process, covariance
 
 N = 5
 EVERY = ((np.arange(2**N)[:, None] >> np.arange(N)) & 1).astype(float)
@@ -58,17 +58,67 @@ def test_the_covariance_is_odd_and_holds_the_products_of_odd_sets_alone():
     assert (np.diag(spectrum)[~even] > 0).all()
 
 
+def moved(likelihood, x, data, i, step=1e-6):
+    """∂F/∂xᵢ by differences."""
+    ends = [likelihood.at(x + sign * step * np.eye(len(x))[i], data).value for sign in (1, -1)]
+    return (ends[0] - ends[1]) / (2 * step)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_gradient_is_that_of_the_likelihood(seed):
     rng = np.random.default_rng(seed)
     signs, data = signs_of(9, seed), rng.normal(size=(10, 3))
     x = np.concatenate([[rng.normal() * 0.5], rng.normal(size=N) * 0.5, [0.3, -3.0]])
-    _, gradient = odd_process._objective(x, signs, data)
+    likelihood = OddLikelihood(signs)
+    gradient = likelihood.at(x, data).gradient
     for i in range(len(x)):
-        step = np.zeros(len(x))
-        step[i] = 1e-6
-        ends = [odd_process._objective(x + sign * step, signs, data)[0] for sign in (1, -1)]
-        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(gradient[i], abs=1e-5)
+        assert moved(likelihood, x, data, i) == pytest.approx(gradient[i], abs=1e-5)
+
+
+def test_the_curvature_is_what_games_of_the_process_show_on_average():
+    """To terms of one over the number of data, which profiling the scale brings."""
+    signs = signs_of(11)
+    likelihood, x = OddLikelihood(signs), Prior(N, 1).centre
+    M = covariance(signs, signs, Hyper.of(x, N)) + np.exp(x[-1]) * np.diag(np.append(1e-3, np.ones(11)))
+    data = np.linalg.cholesky(M) @ np.random.default_rng(0).normal(size=(12, 20_000))
+
+    def curved(i, step=1e-3):
+        return (
+            sum(k * likelihood.at(x + s * step * np.eye(len(x))[i], data).value for s, k in ((1, 1), (0, -2), (-1, 1)))
+            / step**2
+        )
+
+    told = likelihood.at(x, data).information
+    np.testing.assert_allclose(told[0, 0], curved(0), rtol=0.2)
+    np.testing.assert_allclose(told[1, 1], curved(N + 1), rtol=0.2)
+    own = np.mean([curved(1 + i) for i in (0, 1, 3, 4)])
+    np.testing.assert_allclose(likelihood.curvature, own, rtol=0.25)
+
+
+@pytest.mark.parametrize("pairs", [30, 90])
+def test_the_steps_come_near_to_the_greatest_posterior(pairs):
+    """To 3 % of what a line search gains that goes on to the end, or to half a unit of the log posterior."""
+    from scipy.optimize import minimize
+
+    n, rng = 12, np.random.default_rng(pairs)
+    first = drawn_pairs(rng, n, pairs).first.astype(float)
+    signs = np.vstack([np.ones(n), 2 * first - 1])
+    prior, likelihood = Prior(n, 1), OddLikelihood(signs)
+    for _ in range(4):
+        data = np.tanh(signs @ rng.normal(size=(n, 3)) * 0.6) @ rng.normal(size=(3, 1))
+        data /= np.sqrt(np.square(data).mean())
+
+        def posterior(x, data=data):
+            here, away = likelihood.at(x, data), x - prior.centre
+            return here.value + (prior.precision * away**2).sum() / 2, here.gradient + prior.precision * away
+
+        best = minimize(
+            posterior, prior.centre, jac=True, bounds=list(zip(*prior.bounds, strict=True)), method="L-BFGS-B"
+        )
+        found = Fitter(signs)(data)
+        logs = np.log(found.relevance)
+        x = np.concatenate([[np.log(found.tau)], logs - logs.mean(), [np.log(found.height), np.log(found.noise)]])
+        assert posterior(x)[0] - best.fun < max(0.5, 0.03 * (posterior(prior.centre)[0] - best.fun))
 
 
 def test_the_spread_is_told_by_pairs_predicted_from_the_others():
@@ -100,7 +150,7 @@ def test_the_relevant_players_are_found():
     first = drawn_pairs(np.random.default_rng(3), 12, 60).first.astype(float)
     signs = np.vstack([np.ones(12), 2 * first - 1])
     data = np.tanh(signs[:, :5] @ weights)
-    relevance = fitted(signs, data[:, None]).relevance
+    relevance = Fitter(signs)(data[:, None]).relevance
     assert set(np.argsort(-relevance)[:3]) == {1, 3, 4}
     assert np.delete(relevance, [1, 3, 4]).max() < 0.3 * relevance[[1, 3, 4]].min()
 

@@ -21,13 +21,16 @@ from math import comb
 import numpy as np
 
 from ..measures.indices import share
-from .odd_process import BOUNDS, ITERATIONS, LINEAR, MOST_FITTED, START, Hyper
+from .odd_fit import BOUNDS, MOST, START, Hyper
+from .odd_process import LINEAR
 
 ODD, EVEN = -1.0, 1.0
 NODES = 40
 """Gauss–Legendre nodes at most: exact up to 40 players."""
 HELD = 2**22
 """Products held at once."""
+ITERATIONS = 15
+"""Of the line search for the hyper-parameters of a half."""
 FLOOR = 1e-8
 """Standard errors are at least this share of the scale of the data: what rounding leaves."""
 
@@ -233,4 +236,4 @@ def estimated(
 
 def rows_to_fit(rng: np.random.Generator, rows: int) -> np.ndarray:
     """At most 200 rows, the ends' among them."""
-    return np.append(0, 1 + np.sort(rng.permutation(rows - 1)[: MOST_FITTED - 1]))
+    return np.append(0, 1 + np.sort(rng.permutation(rows - 1)[: MOST - 1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -69,8 +70,8 @@ class Fit:
 
     With signs s = ±1 of the first of each pair and the odd part o = (v(S) − v(Sᶜ))/2, an additive game has
     o = s·φ/2; φ = o · ``solve`` + ``share`` · (v(N) − v(∅)) is the constrained fit. ``groups`` are runs of pairs whose
-    residuals are pooled, ``spread`` what the variance of one weighs in each value, ``balance`` the pairs that partition
-    the players.
+    residuals are pooled, ``spread`` what the variance of one weighs in each value, ``missed`` the share of each pair's
+    size that was not drawn.
     """
 
     pairs: Pairs
@@ -79,7 +80,12 @@ class Fit:
     share: np.ndarray
     groups: tuple[slice, ...]
     spread: np.ndarray
-    balance: _Balance
+    missed: np.ndarray
+
+    @cached_property
+    def balance(self) -> _Balance:
+        """The pairs that partition the players."""
+        return _balance(self.pairs.first, np.where(self.missed[:, None] > 0, self.solve, 0.0))
 
     def errors(self, values: np.ndarray, odd: np.ndarray) -> np.ndarray:
         """Standard errors ``[q, n]`` from the residuals of odd parts ``[q, pairs]``; NaN where no pair is left over.
@@ -149,7 +155,7 @@ def fitted_to(pairs: Pairs) -> Fit:
         share,
         groups,
         spread,
-        _balance(first, np.where(missed[:, None] > 0, solve, 0.0)),
+        missed,
     )
 
 

@@ -13,7 +13,8 @@ from ..records.settings import Range
 from .coalition_design import drawn_pairs, odd_parts
 from .kernel_shapley import Fit, fitted_to
 from .method import Method
-from .odd_process import MOST_FITTED, Hyper, Process, fitted
+from .odd_fit import Hyper
+from .odd_process import Fitter, Process
 
 POOLED = 256
 """From so many questions on, one set of hyper-parameters serves all of them."""
@@ -103,16 +104,8 @@ class _Games:
         self.line, self.how = line, how
         n = line.signs.shape[1]
         self.signs = np.vstack([np.ones(n), line.signs])
-        self.fitted_on = self._spread_out(len(self.signs))
+        self.fit = Fitter(self.signs)
         self.pooled: Process | None = None
-
-    @staticmethod
-    def _spread_out(rows: int) -> np.ndarray:
-        """The data that hyper-parameters are fitted on: all, or so many spread evenly over the sizes; the first always.
-
-        A design lists its pairs by size, so every k-th of them has all sizes.
-        """
-        return np.unique(np.linspace(0, rows - 1, min(rows, MOST_FITTED)).round().astype(int))
 
     def solved(self, odd: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and standard errors ``[Q, n]`` of games with odd parts ``[Q, pairs]`` and v(N) − v(∅) ``[Q]``."""
@@ -151,7 +144,7 @@ class _Games:
         return values, np.maximum(errors, SMALLEST * scale[:, None])
 
     def _fit(self, data: np.ndarray) -> Process:
-        return Process(self.signs, fitted(self.signs[self.fitted_on], data[self.fitted_on]))
+        return Process(self.signs, self.fit(data))
 
     def _bent(self, pooled: Hyper, values: np.ndarray, row: int, data: np.ndarray) -> Process:
         """The pooled relevance times (profile / reference)^e, with the exponent of the best evidence.

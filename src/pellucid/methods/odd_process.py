@@ -11,9 +11,11 @@ in o, so their posterior mean is a matrix times the data, made once for all game
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+
+from .odd_fit import FEW, MOST, Hyper, Posterior, Prior, descended, expected, spread_out
 
 LINEAR = 10.0
 """Prior variance of the linear part, in units of the data's mean square."""
@@ -21,43 +23,16 @@ ENDS = 1e-3
 """Share of the noise that v(everyone) − v(nobody), known exactly, keeps."""
 NODES = 40
 """Gauss–Legendre nodes at most: exact up to 80 players."""
-MOST_FITTED = 200
-"""Pairs at most on which hyper-parameters are fitted; the values are read from all."""
-ITERATIONS = 15
-ITERATIONS_ALONE = 6
-"""Of a single game's fit. Fifteen would gain 7 % of error on average (12 % at 5n evaluations), but the line search
-carries the rounding of float32 answers, which a row's place in its batch decides, from step to step: by fifteen up to
-1e-4 of the values, by eight above 1e-5 for some rows, by six below 2e-6 but for one row or two in a hundred (3e-5)."""
-START = (1.5, 0.0, -7.0)
-"""τ, log B and log λ at the start, which are their priors' centres too."""
-BOUNDS = ((np.log(0.05), np.log(8.0)), (-5.0, 4.0), (-7.0, 9.0), (-25.0, 2.0))
-"""Of log τ, of each player's log relevance, of log B, of log λ."""
-
-
-@dataclass(frozen=True, eq=False)
-class Hyper:
-    """cᵢ ``Float[n]``, the height B of the interactions, the noise λ."""
-
-    relevance: np.ndarray
-    height: float
-    noise: float
-
-    @property
-    def tau(self) -> float:
-        return float(self.relevance.sum())
-
-    def reshaped(self, profile: np.ndarray) -> Hyper:
-        """The same with each player's relevance times ``profile``, τ kept."""
-        relevance = self.relevance * profile
-        return Hyper(relevance * self.tau / relevance.sum(), self.height, self.noise)
+ASKED = 4
+"""Players whose relevance is varied to tell the curvature of all."""
 
 
 def covariance(signs: np.ndarray, others: np.ndarray, hyper: Hyper) -> np.ndarray:
     """k(s, s′) for ``signs [a, n]`` and ``others [b, n]``: ``Float[a, b]``, without noise."""
-    return LINEAR / signs.shape[1] * (signs @ others.T) + hyper.height * _ratios(signs, others, hyper.relevance)[0]
+    return LINEAR / signs.shape[1] * (signs @ others.T) + hyper.height * ratios(signs, others, hyper.relevance)[0]
 
 
-def _ratios(signs: np.ndarray, others: np.ndarray, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ratios(signs: np.ndarray, others: np.ndarray, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sinh(t)/sinh(τ) and cosh(t)/sinh(τ), with exponents shifted by τ so that neither overflows."""
     t, tau = (signs * relevance) @ others.T, relevance.sum()
     rising, falling = np.exp(t - tau), np.exp(-t - tau)
@@ -65,66 +40,96 @@ def _ratios(signs: np.ndarray, others: np.ndarray, relevance: np.ndarray) -> tup
     return (rising - falling) / below, (rising + falling) / below
 
 
-def _noise(n: int) -> np.ndarray:
+def noise_shares(n: int) -> np.ndarray:
     """The diagonal that λ multiplies; the first datum is half of v(everyone) − v(nobody)."""
     return np.append(ENDS, np.ones(n - 1))
 
 
-def fitted(signs: np.ndarray, data: np.ndarray) -> Hyper:
-    """Hyper-parameters of the greatest posterior likelihood for ``data [rows, R]`` at ``signs [rows, n]``.
+class Fitter:
+    """Fits games that share a design; what the design alone decides is kept."""
 
-    Every column is a game with a scale of its own, which is profiled out. Start and steps are fixed, so the same data
-    give the same answer.
-    """
-    from scipy.optimize import minimize
+    def __init__(self, signs: np.ndarray):
+        self._few, self._most = (spread_out(len(signs), most) for most in (FEW, MOST))
+        self._first = OddLikelihood(signs[self._few])
+        self._last = OddLikelihood(signs[self._most]) if len(self._most) > len(self._few) else self._first
 
-    n = signs.shape[1]
-    start = np.concatenate([[np.log(START[0])], np.zeros(n), START[1:]])
-    bounds = [BOUNDS[0], *[BOUNDS[1]] * n, BOUNDS[2], BOUNDS[3]]
-    steps = ITERATIONS_ALONE if data.shape[1] == 1 else ITERATIONS
-    found = minimize(_objective, start, (signs, data), "L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": steps})
-    return _hyper(found.x)
+    def __call__(self, data: np.ndarray) -> Hyper:
+        """Hyper-parameters for ``data [rows, R]``, every column a game with a scale of its own."""
+        return descended((self._first, data[self._few]), (self._last, data[self._most]))
 
 
-def _hyper(x: np.ndarray) -> Hyper:
-    shares = np.exp(x[1:-2] - x[1:-2].max())
-    return Hyper(np.exp(x[0]) * shares / shares.sum(), float(np.exp(x[-2])), float(np.exp(x[-1])))
+class OddLikelihood:
+    """The likelihood of odd parts at ``signs [rows, n]``, the first row all ones."""
+
+    noises = 1
+
+    def __init__(self, signs: np.ndarray):
+        self.signs, self.n = signs, signs.shape[1]
+        self._line = LINEAR / self.n * (signs @ signs.T)
+
+    def at(self, x: np.ndarray, data: np.ndarray) -> Posterior:
+        hyper, rows, signs = Hyper.of(x, self.n), len(self.signs), self.signs
+        c, tau = hyper.relevance, hyper.tau
+        odd, even = (hyper.height * part for part in ratios(signs, signs, c))
+        noise = hyper.noise * noise_shares(rows)
+        M = self._line + odd
+        M[np.diag_indices(rows)] += noise
+        lower = cholesky(M)
+        inverse = inverted(lower)
+        value, G = profiled(lower, inverse, data)
+        u = (((G * even) @ signs) * signs).sum(0)
+        by_height = float(np.vdot(G, odd))
+        gradient = np.concatenate([by_relevance(u, by_height, hyper), [by_height, np.diag(G) @ noise]])
+        stretch = tau / np.tanh(tau)
+
+        def directions() -> list[np.ndarray]:
+            by_tau = even * ((signs * c) @ signs.T) - stretch * odd
+            return [inverse @ by_tau, inverse @ odd, inverse * noise]
+
+        return Posterior(value, gradient, directions)
+
+    @property
+    def curvature(self) -> float:
+        return self._curvature
+
+    @cached_property
+    def _curvature(self) -> float:
+        """Of a few players, evenly spread; at the start all are alike but for the luck of the design."""
+        x = Prior(self.n, self.noises).centre
+        hyper, signs = Hyper.of(x, self.n), self.signs
+        odd, even = (hyper.height * part for part in ratios(signs, signs, hyper.relevance))
+        M = self._line + odd
+        M[np.diag_indices(len(M))] += hyper.noise * noise_shares(len(M))
+        inverse, found = inverted(cholesky(M)), []
+        mean = inverse @ (even * (signs @ signs.T)) / self.n
+        for i in spread_out(self.n, ASKED):
+            one = inverse @ (even * np.outer(signs[:, i], signs[:, i])) - mean
+            found.append(expected([hyper.relevance[i] * one])[0, 0])
+        return float(np.mean(found))
 
 
-def _objective(x: np.ndarray, signs: np.ndarray, data: np.ndarray) -> tuple[float, np.ndarray]:
-    """Minus the log posterior of x = (log τ, δ, log B, log λ), on average over the games, and its gradient."""
-    hyper = _hyper(x)
-    c, tau, rows = hyper.relevance, hyper.tau, len(signs)
-    odd, even = _ratios(signs, signs, c)
-    M = LINEAR / signs.shape[1] * (signs @ signs.T) + hyper.height * odd
-    M[np.diag_indices(rows)] += hyper.noise * _noise(rows)
-    lower = _cholesky(M)
-    inverse = _inverse(lower)
+@lru_cache(maxsize=64)
+def gauss(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of Gauss–Legendre on −1 … 1."""
+    return np.polynomial.legendre.leggauss(nodes)
+
+
+def profiled(lower: np.ndarray, inverse: np.ndarray, data: np.ndarray) -> tuple[float, np.ndarray]:
+    """Minus the log likelihood of ``data [rows, R]``, each column's scale profiled out, on average; and its ∂/∂M."""
+    rows, games = data.shape
     alpha = inverse @ data
     q = np.maximum((data * alpha).sum(0), 1e-300)
     value = rows / 2 * np.log(q / rows).mean() + np.log(np.diag(lower)).sum()
-    G = (inverse - (alpha * (rows / q)) @ alpha.T / data.shape[1]) / 2
-    u = hyper.height * (((G * even) @ signs) * signs).sum(0)
-    by_height = hyper.height * (G * odd).sum()
-    gradient = np.concatenate(
-        [
-            [(u * c).sum() - tau / np.tanh(tau) * by_height],
-            u * c - c / tau * (u * c).sum(),
-            [by_height, hyper.noise * (np.trace(G) - (1 - ENDS) * G[0, 0])],
-        ]
-    )
-    return _with_prior(x, value, gradient)
+    return float(value), (inverse - (alpha * (rows / q)) @ alpha.T / games) / 2
 
 
-def _with_prior(x: np.ndarray, value: float, gradient: np.ndarray) -> tuple[float, np.ndarray]:
-    """Log-normal priors: log τ about log 1.5 and δ about 0 (sd 1), log B about 0 (sd 3), log λ about −7 (sd 5)."""
-    centre = np.concatenate([[np.log(START[0])], np.zeros(len(x) - 3), START[1:]])
-    precision = np.concatenate([np.ones(len(x) - 2), [1 / 9, 1 / 25]])
-    away = x - centre
-    return float(value + (precision * away**2).sum() / 2), gradient + precision * away
+def by_relevance(u: np.ndarray, by_height: float, hyper: Hyper) -> np.ndarray:
+    """The gradient in log τ and in each δ, ``Float[1 + n]``, from that in each cᵢ at a fixed height over sinh τ."""
+    c, tau = hyper.relevance, hyper.tau
+    return np.concatenate([[u @ c - tau / np.tanh(tau) * by_height], u * c - c / tau * (u @ c)])
 
 
-def _cholesky(M: np.ndarray) -> np.ndarray:
+def cholesky(M: np.ndarray) -> np.ndarray:
     """The Cholesky factor; where rounding has made ``M`` indefinite, that of M with a little more noise."""
     try:
         return np.linalg.cholesky(M)
@@ -132,13 +137,14 @@ def _cholesky(M: np.ndarray) -> np.ndarray:
         return np.linalg.cholesky(M + 1e-9 * np.trace(M) / len(M) * np.eye(len(M)))
 
 
-def _inverse(lower: np.ndarray) -> np.ndarray:
+def inverted(lower: np.ndarray) -> np.ndarray:
     """The inverse of a matrix from its Cholesky factor."""
     from scipy.linalg import lapack
 
     found, fault = lapack.dpotri(lower.T, lower=0)  # pyright: ignore[reportAttributeAccessIssue]
     assert fault == 0, fault
-    return np.triu(found) + np.triu(found, 1).T
+    found += np.tril(found.T, -1)  # the half that was not asked for holds the factor's zeros
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +158,8 @@ class Process:
     def lower(self) -> np.ndarray:
         """The Cholesky factor of M, ``Float[rows, rows]``."""
         M = covariance(self.signs, self.signs, self.hyper)
-        M[np.diag_indices(len(M))] += self.hyper.noise * _noise(len(M))
-        return _cholesky(M)
+        M[np.diag_indices(len(M))] += self.hyper.noise * noise_shares(len(M))
+        return cholesky(M)
 
     @cached_property
     def readout(self) -> np.ndarray:
@@ -164,9 +170,9 @@ class Process:
         n = self.signs.shape[1]
         weighted = np.tanh(self.hyper.relevance) * self.signs
         total = np.zeros_like(weighted)
-        for node, weight in zip(*np.polynomial.legendre.leggauss(min(n // 2 + 1, NODES)), strict=True):
+        for node, weight in zip(*gauss(min(n // 2 + 1, NODES)), strict=True):
             factors = 1 + node * weighted
-            total += weight * np.exp(np.log(factors).sum(1))[:, None] / factors
+            total += weight * factors.prod(1, keepdims=True) / factors  # Π is e^τ at most
         return 2 * LINEAR / n * self.signs + self._height * weighted * total
 
     @property
@@ -198,7 +204,7 @@ class Process:
     @cached_property
     def _precisions(self) -> np.ndarray:
         """diag M⁻¹, ``Float[rows]``: one over the variance of each datum given the others."""
-        return np.square(self._solved(np.eye(len(self.signs)))).sum(0)
+        return np.diag(inverted(self.lower))
 
     def evidence(self, data: np.ndarray) -> float:
         """Minus the log likelihood of ``data [rows, 1]`` with its scale profiled out, up to a constant."""
@@ -225,7 +231,8 @@ def _reach(w: np.ndarray) -> np.ndarray:
     polynomials = np.zeros((n, n))
     polynomials[:, 0] = 1.0
     for j in range(n):
-        others = np.arange(n) != j
-        polynomials[others, 1:] += w[j] * polynomials[others, :-1]
+        others = np.full((n, 1), w[j])
+        others[j] = 0.0
+        polynomials[:, 1:] += others * polynomials[:, :-1]
     k = np.arange(0, n, 2)
     return 4 * w * (polynomials[:, ::2] / np.square(k + 1.0)).sum(1)
