@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from ..problem.inputs import WHOLE
-from ..problem.model import Beginning, Countable, Differentiable, Foldable, Output, Rows
+from ..problem.model import (
+    Beginning, Countable, Differentiable, Foldable, Inspectable, Output, Place, Rows, Visitor,
+)
 from ..records.errors import ModelError
 from .first_layer import first_layer
+from .places import places_of, visited
 
 MINDFUL = (
     nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention,
@@ -29,7 +32,7 @@ FEW_WEIGHTS = 2**20
 """Up to so many weights their contents are kept, beyond it only the counters of their changes."""
 
 
-class TorchModel(Differentiable, Countable, Foldable):
+class TorchModel(Differentiable, Countable, Foldable, Inspectable):
     """A ``torch.nn.Module``; compiled and data-parallel wrappings are taken off.
 
     Raises :class:`ModelError` for a module on the meta device or with lazy parameters. ``chosen`` tells
@@ -110,6 +113,12 @@ class TorchModel(Differentiable, Countable, Foldable):
             for handle in handles:
                 handle.remove()
         return ends[0] if ends else self.name
+
+    def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        return places_of(self.module, self.outputs, few, more)
+
+    def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
+        return visited(self.module, visitors)
 
     def place(self, rows: Rows) -> Rows:
         assert not isinstance(rows, list)

@@ -1,4 +1,4 @@
-"""A budget: what one call may spend."""
+"""A budget: what one call may spend, and what it has spent."""
 
 from __future__ import annotations
 

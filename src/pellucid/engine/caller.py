@@ -33,7 +33,7 @@ class Learned:
     """What was found out about a model by asking it twice; kept weakly under the user's own object.
 
     ``least`` is the fewest rows it takes at once, ``fixed`` the only number where it takes no other; ``flops`` of
-    one row are NaN where they could not be counted.
+    one row are NaN where they could not be counted; ``inside`` holds what was found when one looked into it.
     """
 
     batch: int
@@ -42,6 +42,7 @@ class Learned:
     least: int = 1
     fixed: int | None = None
     flops: float = float("nan")
+    inside: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,9 +84,12 @@ class Caller:
         with _lock_of(self.model.identity), self.model.untouched():
             yield
 
-    def outputs(self, flat: Tensor, rows: Tensor) -> Tensor:
-        """The outputs ``[b, K]`` of flat rows that derive from the inputs' ``rows`` (``Int[b]``)."""
-        return self._called(len(flat), self.inputs.fold(flat, rows))
+    def outputs(self, flat: Tensor, rows: Tensor, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
+        """The outputs ``[b, K]`` of flat rows that derive from the inputs' ``rows`` (``Int[b]``).
+
+        ``ask`` makes the single call, where more is to happen in it than that the model answers.
+        """
+        return self._called(len(flat), self.inputs.fold(flat, rows), ask)
 
     def outputs_behind(self, beginning: Beginning, hidden: Tensor) -> Tensor:
         """The outputs ``[b, K]`` of rows whose first layer's values ``Float[b, H]`` are known."""
@@ -103,7 +107,7 @@ class Caller:
         with torch.enable_grad():
             asked = totals(found)
         last = len(asked) - 1
-        grads = [self._differentiated(total, leaf, keep=place < last) for place, total in enumerate(asked)]
+        grads = [self.differentiated(total, [leaf], keep=place < last)[0] for place, total in enumerate(asked)]
         self.tally.gradients += len(flat) * len(asked)
         return found.detach(), grads
 
@@ -117,10 +121,10 @@ class Caller:
         with sdpa_kernel(SDPBackend.MATH):  # fused attention can be differentiated once only
             leaf, found = self._followed(flat, rows)
             with torch.enable_grad():
-                slopes = self._differentiated(total(found), leaf, again=True)
+                slopes = self.differentiated(total(found), [leaf], again=True)[0]
                 moved = (slopes[:, None] * along).sum((0, 2)) if slopes.requires_grad else ()
             last = len(moved) - 1
-            found = [self._differentiated(one, leaf, keep=place < last) for place, one in enumerate(moved)]
+            found = [self.differentiated(one, [leaf], keep=place < last)[0] for place, one in enumerate(moved)]
         self.tally.gradients += len(flat) * (1 + along.shape[1])
         return slopes.detach(), torch.stack(found, dim=1) if found else torch.zeros_like(along)
 
@@ -129,22 +133,31 @@ class Caller:
         leaf = flat.detach().requires_grad_()
         with torch.enable_grad():
             found = self.outputs(leaf.clone(), rows)
+        self.refuse_without_gradient(found, leaf, rows)
+        return leaf, found
+
+    def refuse_without_gradient(self, found: Tensor, flat: Tensor, rows: Tensor) -> None:
+        """Raise :class:`NotApplicable` naming the layer where the gradient of outputs ``found`` is lost."""
         if found.grad_fn is None:
             assert isinstance(self.model, Differentiable)
             raise NotApplicable(
                 "the model's output has no gradient",
-                where=self.model.gradient_ends(self.inputs.fold(leaf[:1], rows[:1])),
+                where=self.model.gradient_ends(self.inputs.fold(flat[:1].detach().requires_grad_(), rows[:1])),
                 why="it was computed under torch.no_grad, detached, or rounded",
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             )
-        return leaf, found
 
-    def _differentiated(self, total: Tensor, leaf: Tensor, keep: bool = False, again: bool = False) -> Tensor:
-        """∂total/∂leaf; ``keep`` what is needed for another such, ``again`` where it is to be differentiated itself."""
+    def differentiated(
+        self, total: Tensor, leaves: Sequence[Tensor], keep: bool = False, again: bool = False
+    ) -> list[Tensor]:
+        """∂total/∂leaf of each leaf, zeros where it does not depend on one.
+
+        ``keep`` what is needed for another total, ``again`` where it is to be differentiated itself.
+        """
         try:
-            grad = torch.autograd.grad(total, leaf, allow_unused=True, retain_graph=keep or again, create_graph=again)[
-                0
-            ]
+            grads = torch.autograd.grad(
+                total, leaves, allow_unused=True, retain_graph=keep or again, create_graph=again
+            )
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # an operation without a derivative, or a value overwritten in place
@@ -154,7 +167,7 @@ class Caller:
                 why=shorten(str(error).split("\n")[0], 300),
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             ) from error
-        return torch.zeros_like(leaf) if grad is None else grad
+        return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
 
     def opaque(self, rows: list[Any]) -> Tensor:
         """The outputs of the opaque rows of a black box."""
@@ -165,10 +178,8 @@ class Caller:
             raise Cancelled("stopped on request")
         began = time.perf_counter()
         size = self.model.fixed_batch or self.learned.fixed or max(count, self.learned.least)
-        if ask is not None:
-            found = self._answer(rows, count, ask)
-        else:
-            found = self._answer(rows, count) if size == count else self._padded(rows, count, size)
+        plain = size == count or isinstance(rows, Tensor)  # what a first layer left is never padded
+        found = self._answer(rows, count, ask) if plain else self._padded(rows, count, size, ask)
         self._refuse_other_count(found, count)
         self.tally.rows += count
         self.tally.seconds += time.perf_counter() - began
@@ -184,8 +195,14 @@ class Caller:
             )
 
     def _answer(self, rows: Any, count: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
-        try:
+        with self.in_sentences(rows, count):
             return (ask or self.model.outputs)(rows)
+
+    @contextmanager
+    def in_sentences(self, rows: Any, count: int) -> Generator[None]:
+        """What the model raises when it is asked about ``count`` rows is raised as a :class:`ModelError`."""
+        try:
+            yield
         except (PellucidError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # a stranger's code may raise anything; Ctrl-C is no Exception
@@ -199,7 +216,7 @@ class Caller:
                 fix="are these rows what it takes? A single row needs a leading dimension: row[None]",
             ) from error
 
-    def _padded(self, rows: Any, count: int, fixed: int) -> Tensor:
+    def _padded(self, rows: Any, count: int, fixed: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
         """Serve a model that takes ``fixed`` rows by repeating the last one."""
         parts = []
         for start in range(0, count, fixed):
@@ -209,7 +226,7 @@ class Caller:
             else:
                 index = torch.arange(start, start + fixed).clamp(max=count - 1)
                 part = {name: tensor[index] for name, tensor in rows.items()}
-            found = self._answer(part, fixed)
+            found = self._answer(part, fixed, ask)
             self._refuse_other_count(found, fixed)
             parts.append(found[:taken])
         return torch.cat(parts)

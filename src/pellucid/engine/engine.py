@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..measures.intervals import order_is_open
-from ..problem.inputs import Inputs
-from ..problem.model import Differentiable
 from ..problem.problem import Problem
-from ..problem.removal import TensorRemoval
 from ..problem.target import BoundTarget
 from ..records.answer import Answer, Cost
 from ..records.errors import ModelError, NotApplicable
@@ -25,8 +22,9 @@ from ..records.messages import Caution
 from .budget import Budget
 from .caller import Caller
 from .estimate import Estimate, Estimator
+from .first_pass import First, binding, first_pass, single_reference
+from .inside import Look, Places
 from .listener import Listener, Silent
-from .memory import edges
 from .session import Session
 
 GAP_TOLERANCE = 1e-3
@@ -61,12 +59,13 @@ def opened(
     listener: Listener | None = None,
     bound: BoundTarget | None = None,
     slopes: bool = False,
+    look: Callable[[Places], Look | None] | None = None,
 ) -> Generator[Opened]:
     """Sessions on ``problem``; the model is alone with us inside and untouched afterwards.
 
     ``parts`` holds (rows in the caller's order, session). ``bound`` replaces the binding of the target,
     for judging an explanation by the very numbers it explained. With ``slopes`` the pass that binds the target
-    also gives the gradients at the rows.
+    also gives the gradients at the rows; with ``look``, what is to be seen inside the network at them.
     """
     if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
@@ -76,9 +75,13 @@ def opened(
     caller = Caller(problem.model, inputs, listener or Silent())
     with caller.guarded():
         caller.learn()
-        references = _single_reference(problem, inputs, int(seed))
-        at_once = bound is None and problem.target.at_once
-        first = _first_pass(caller, _asked(problem, order, bound), references, slopes and not at_once)
+        references = single_reference(problem, inputs, int(seed))
+        wanted = None if look is None else look(Places(caller))
+        bind = binding(problem, order, bound)
+        if bound is None and problem.target.at_once:
+            first = first_pass(caller, bind, references)
+        else:
+            first = first_pass(caller, bind, references, slopes, wanted)
         outputs, target = first.outputs, first.target
         full = target.select(outputs, torch.arange(len(order))).double().cpu().numpy()
         if not np.isfinite(full).all():
@@ -120,10 +123,11 @@ def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: 
     if len(places) < len(order):
         caller = Caller(**{**vars(run.caller), "inputs": part.inputs})
     target = run.target if len(places) == len(order) else run.target.take(places.tolist())
-    slopes = None if first.slopes is None else first.slopes[torch.from_numpy(places)].flatten(0, 1)
+    more = (first.slopes, first.seen)
+    slopes, seen = (None if each is None else each[torch.from_numpy(places)].flatten(0, 1) for each in more)
     return Session(
         part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=run.budget,
-        nobody=first.nobody, slopes=slopes,
+        nobody=first.nobody, slopes=slopes, seen=seen,
     )  # fmt: skip
 
 
@@ -133,100 +137,6 @@ def _by_count(problem: Problem, order: np.ndarray) -> list[np.ndarray]:
         return [np.arange(len(order))]
     counts = problem.players.counts[order]
     return [np.flatnonzero(counts == count) for count in np.unique(counts)]
-
-
-@dataclass
-class First:
-    """What the first pass over the rows as they are gives.
-
-    ``outputs`` ``[N, K]`` is what targets are bound on and v(everyone); ``nobody`` ``[1, K]`` are the outputs of a
-    single reference row, ``slopes`` ``[N, T, D]`` the gradients of the bound target where they were asked for.
-    """
-
-    outputs: torch.Tensor
-    target: BoundTarget
-    nobody: torch.Tensor | None = None
-    slopes: torch.Tensor | None = None
-
-
-Bind = Callable[[torch.Tensor, slice], BoundTarget]
-
-
-def _asked(problem: Problem, order: np.ndarray, bound: BoundTarget | None) -> Bind:
-    """How the outputs of a run of rows, counted in ``order``, are bound."""
-    target, labels = problem.target, problem.model.labels
-
-    def bind(outputs: torch.Tensor, places: slice) -> BoundTarget:
-        rows = order[places].tolist()  # what is said row by row is given in the caller's order
-        if bound is not None:
-            return bound.take(rows)
-        bound_here = target.take(rows).bind(outputs, labels)
-        return replace(bound_here, asked=target.described(bound_here.asked))
-
-    return bind
-
-
-def _single_reference(problem: Problem, inputs: Inputs, seed: int) -> torch.Tensor | None:
-    """The reference row ``[1, 1, D]`` where one stands for all rows and is worth asking along with them.
-
-    A row alone costs as much as two or three: the weights have to be fetched all the same.
-    """
-    removal, players = problem.removal, problem.players
-    plain = inputs.opaque is None and players.is_shared and len(inputs.elements) == len(inputs.tensors)
-    if not plain or not isinstance(removal, TensorRemoval) or bool((players.labels < 0).any()):
-        return None
-    references = removal.references(inputs, players, seed)
-    return references if references.shape[:2] == (1, 1) else None
-
-
-def _first_pass(caller: Caller, bind: Bind, reference: torch.Tensor | None, slopes: bool) -> First:
-    """Ask the rows as they are, the single reference row with the last of them."""
-    inputs, parts, grads, start = caller.inputs, [], [], 0
-    N, slopes = len(inputs), slopes and isinstance(caller.model, Differentiable) and _floats(inputs)
-    total = N + (reference is not None)
-    while start < total:
-        stop = start + edges(total - start, caller.batch)[0][1]
-        try:
-            if inputs.opaque is not None:
-                parts.append(caller.opaque(list(inputs.opaque[start:stop])))
-            elif slopes and start < N:
-                found, slope = _with_slopes(caller, _rows(inputs, reference, start, stop), start, bind)
-                parts.append(found)
-                grads.append(slope)
-            else:
-                with torch.no_grad():
-                    index = torch.arange(start, stop).clamp(max=N - 1)
-                    parts.append(caller.outputs(_rows(inputs, reference, start, stop), index))
-        except torch.OutOfMemoryError as error:
-            caller.halve(error)
-            continue
-        start = stop
-    outputs = parts[0] if len(parts) == 1 else torch.cat(parts)
-    target = bind(outputs[:N], slice(0, N))
-    return First(outputs[:N], target, outputs[N:] if total > N else None, torch.cat(grads) if grads else None)
-
-
-def _floats(inputs: Inputs) -> bool:
-    return inputs.opaque is None and inputs.flat.is_floating_point()
-
-
-def _rows(inputs: Inputs, reference: torch.Tensor | None, start: int, stop: int) -> torch.Tensor:
-    """A copy of the rows from ``start`` to ``stop``, the reference row behind the last."""
-    taken = inputs.flat[start:stop]
-    return taken.clone() if reference is None or stop <= len(inputs) else torch.cat([taken, reference[0]])
-
-
-def _with_slopes(caller: Caller, rows: torch.Tensor, start: int, bind: Bind) -> tuple[torch.Tensor, torch.Tensor]:
-    """The outputs of rows and the gradients ``[·, T, D]`` of their targets, a reference row behind them left out."""
-    count = min(len(rows), len(caller.inputs) - start)
-
-    def totals(found: torch.Tensor) -> list[torch.Tensor]:
-        target = bind(found[:count].detach(), slice(start, start + count))
-        return list(target.select(found[:count], torch.arange(count)).sum(0))
-
-    index = torch.arange(start, start + len(rows)).clamp(max=len(caller.inputs) - 1)
-    found, grads = caller.slopes(rows, index, totals)
-    return found, torch.stack(grads, dim=1)[:count]
 
 
 def _learned_cautions(caller: Caller) -> list[Caution]:
@@ -272,7 +182,9 @@ def explain(
     refuse_unmet_needs(method, problem)
     budget = Budget.of(budget)
     began = time.perf_counter()
-    with opened(problem, method.name, seed=seed, budget=budget, listener=listener, slopes=method.at_rows) as run:
+    with opened(
+        problem, method.name, seed=seed, budget=budget, listener=listener, slopes=method.at_rows, look=method.look
+    ) as run:
         estimates = [
             (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts
         ]

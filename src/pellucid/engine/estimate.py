@@ -10,6 +10,7 @@ import numpy as np
 
 from ..records.answer import Answer
 from ..records.messages import Caution
+from .inside import Look, Places
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,5 +57,7 @@ class Estimator(Protocol):
     own_removal: ClassVar[str]
 
     def estimate(self, session: Any) -> Estimate: ...
+
+    def look(self, places: Places) -> Look | None: ...
 
     def settings(self) -> dict[str, Any]: ...

@@ -26,14 +26,14 @@ from ..records.errors import BudgetError, NotApplicable
 from .budget import Budget, Spent
 from .cache import shared_design
 from .caller import Caller
-from .slopemaking import SlopeMaker
+from .inside import Inside
 
 T = TypeVar("T")
 SWEEP = 2**21
 """Values held at once while a shared design is swept over all questions."""
 
 
-class Session(SlopeMaker):
+class Session(Inside):
     """One problem's rows with equal n, ready to be asked.
 
     Attributes
@@ -60,10 +60,11 @@ class Session(SlopeMaker):
         budget: Budget,
         nobody: Tensor | None = None,
         slopes: Tensor | None = None,
+        seen: Tensor | None = None,
     ):
         self._problem, self._caller, self.budget = problem, caller, budget
         self.inputs, self.players = problem.inputs, problem.players
-        self._target, self._full, self._nobody, self._slopes = target, full, nobody, slopes
+        self._target, self._full, self._nobody, self._slopes, self._seen = target, full, nobody, slopes, seen
         self._rows = list(rows)
         self._key, self.seed, self.removal_seed = key, seed, seed
         self.n = self.players.most
@@ -379,4 +380,4 @@ class Session(SlopeMaker):
         """Drop what was worked out for other rows."""
         for name in ("full", "empty", "references", "background", "_stacked", "start", "start_values", "slopes"):
             self.__dict__.pop(name, None)
-        self._nobody = self._slopes = None
+        self._nobody = self._slopes = self._seen = None

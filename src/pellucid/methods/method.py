@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from ..engine import engine
 from ..engine.budget import Budget
 from ..engine.estimate import Estimate
+from ..engine.inside import Look, Places
 from ..engine.listener import Listener
 from ..engine.session import Session
 from ..problem.problem import Problem
@@ -71,6 +72,10 @@ class Method(Settings, ABC):
     @abstractmethod
     def estimate(self, session: Session) -> Estimate:
         """Contributions of the session's n players to each of its Q questions."""
+
+    def look(self, places: Places) -> Look | None:
+        """What it asks for by ``session.looked``: the pass that binds the target then gives it too."""
+        return None
 
     def cost(self, players: int) -> float:
         """Evaluations per question for so many players, by default settings and without a budget."""

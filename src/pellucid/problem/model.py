@@ -93,6 +93,62 @@ class Foldable(Model):
 
 
 @dataclass(frozen=True)
+class Place:
+    """The output of one call of a module: where one can look into a network.
+
+    Attributes
+    ----------
+    name: the module's path, ``"layer4.1.conv2"``; ``"cell@3"`` for the third call of one that is called again, and
+        ``"lstm[1]"`` for the second tensor of several that one call returns.
+    kind: the module's class.
+    shape: of one row.
+    channels: the axis of a row along which units differ in what they look for: 0, or −1.
+    weighs: whether the module multiplies by weights of its own.
+    axis: the axis of the module's tensor that the rows stand on.
+    split: True where the first axis holds ``shape[0]`` lines of each row, as windows of a picture do.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    channels: int = 0
+    weighs: bool = False
+    axis: int = 0
+    split: bool = False
+
+    def by_row(self, tensor: Tensor) -> Tensor:
+        """What the module returned, as ``[b, *shape]``."""
+        return tensor.reshape(-1, *self.shape) if self.split else tensor.movedim(self.axis, 0)
+
+    def as_returned(self, rows: Tensor) -> Tensor:
+        """Rows ``[b, *shape]`` the way the module returns them."""
+        return rows.flatten(0, 1) if self.split else rows.movedim(0, self.axis)
+
+
+Visitor = Callable[[Tensor], Tensor | None]
+"""Is shown the tensor at a place; the network goes on with what it returns, or undisturbed after None."""
+
+
+class Inspectable(Model):
+    """A model one can look into while it answers."""
+
+    @abstractmethod
+    def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        """The places that a pass goes through, in the order in which it leaves them.
+
+        ``few`` and ``more`` are batches of different lengths (of the same where the model takes only one): the axis
+        that the rows stand on is told from what became longer. Tensors of which no axis did are no places.
+        """
+
+    @abstractmethod
+    def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
+        """A context for one pass, in which the tensor at each named place is shown to its visitor.
+
+        Nothing of it is left afterwards, also after an exception.
+        """
+
+
+@dataclass(frozen=True)
 class Output:
     """Which of a model's several outputs is meant: a key of a dict, an attribute or a place in a tuple."""
 

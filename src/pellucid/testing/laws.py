@@ -140,7 +140,8 @@ def batch_size_does_not_matter(method: Method, make: Callable[[int], Problem], e
 
 def asking_again_is_the_same(method: Method, make: Callable[[int], Problem], e: Answer) -> None:
     """The session of the very same rows, as metrics make it to explain again, gives the same values."""
-    with opened(make(5), method.name, budget=Budget(evaluations=BUDGET), slopes=method.at_rows) as run:
+    budget = Budget(evaluations=BUDGET)
+    with opened(make(5), method.name, budget=budget, slopes=method.at_rows, look=method.look) as run:
         for _, session in run.parts:
             if session.opaque:
                 continue
