@@ -26,6 +26,20 @@ EXPECTED = {
     "lime_neighbours": 9,
     "edge_filter": 2,
     "rise": 2,
+    **dict.fromkeys(
+        (
+            "ablation_cam",
+            "cam",
+            "eigen_cam",
+            "grad_cam",
+            "grad_cam_plus_plus",
+            "hires_cam",
+            "layer_cam",
+            "score_cam",
+            "xgrad_cam",
+        ),
+        2,
+    ),
     "permutation_importance": 10,
     "sage": 10,
 }

@@ -28,15 +28,18 @@ class Explanation(Answer):
     errors: ``Float64[N, n, T]`` standard errors, or None for a method that does not sample.
     gaps: ``Float64[N, T]``, |Σφ − (full − base)| over max(Σ|φ|, |full − base|); NaN where
         the method does not promise that its contributions add up.
+    maps: ``Float64[N, h, w, T]``, what the method found on a grid of its own, coarser than the rows, before it was laid
+        over the players; None for a method that needs none.
     pooling: how element values became a player's: ``"sum"`` or ``"norm"``.
     """
 
     record: ClassVar[str] = "explanation"
-    by_row: ClassVar[tuple[str, ...]] = ("attributions", "errors", "gaps", *Answer.by_row)
+    by_row: ClassVar[tuple[str, ...]] = ("attributions", "errors", "gaps", "maps", *Answer.by_row)
 
     attributions: np.ndarray
     errors: np.ndarray | None = None
     gaps: np.ndarray | None = None
+    maps: np.ndarray | None = None
     pooling: str = "sum"
 
     def __post_init__(self) -> None:
