@@ -15,6 +15,11 @@ from pellucid.records.errors import NotApplicable
 from pellucid.testing import check_method
 from pellucid.testing.problems import PROBLEMS
 
+ON_IMAGES = (
+    "ablation_cam", "cam", "eigen_cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "score_cam",
+    "xgrad_cam",
+)  # fmt: skip
+"""Class activation maps, which need feature maps of a picture."""
 EXPECTED = {
     "saliency": 9,
     "input_x_gradient": 9,
@@ -26,20 +31,7 @@ EXPECTED = {
     "lime_neighbours": 9,
     "edge_filter": 2,
     "rise": 2,
-    **dict.fromkeys(
-        (
-            "ablation_cam",
-            "cam",
-            "eigen_cam",
-            "grad_cam",
-            "grad_cam_plus_plus",
-            "hires_cam",
-            "layer_cam",
-            "score_cam",
-            "xgrad_cam",
-        ),
-        2,
-    ),
+    **dict.fromkeys(ON_IMAGES, 2),
     "permutation_importance": 10,
     "sage": 10,
 }

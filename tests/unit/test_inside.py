@@ -325,3 +325,26 @@ def test_a_fold_that_fails_leaves_nothing_either():
     with pytest.raises(ZeroDivisionError), opened(problem, "test") as run:
         run.parts[0][1].looked(Look(("layer1",), fold))
     assert trace_of(problem) == before
+
+
+# The pass that binds the target -----------------------------------------------------------------
+
+
+def test_one_pass_binds_the_target_and_sees_what_the_method_looks_at(monkeypatch):
+    net, x = NETWORKS["resnet"]()
+    pellucid.explain(net, x, "grad_cam")  # learns the batch, and where the map is
+    asked = []
+    outputs = TorchModel.outputs
+    monkeypatch.setattr(TorchModel, "outputs", lambda model, rows: asked.append(0) or outputs(model, rows))
+    once = pellucid.explain(net, x, "grad_cam")
+    assert len(asked) == 1
+    at_once = pellucid.explain(net, x, "grad_cam", target=lambda found: found.max(1).values)
+    np.testing.assert_allclose(once.maps, at_once.maps, rtol=1e-6)
+
+
+def test_another_look_is_asked_anew():
+    net, x = NETWORKS["relu_functional"]()
+    with session_on(net, x) as session:
+        first = session.looked(Look(("second",), lambda held, slopes: slopes["second"]))
+        second = session.looked(Look(("first",), lambda held, slopes: slopes["first"]))
+    assert first.shape != second.shape

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from ..problem.inputs import WHOLE
 from ..problem.model import (
-    Beginning, Countable, Differentiable, Foldable, Inspectable, Output, Place, Rows, Visitor,
+    Beginning,
+    Countable,
+    Differentiable,
+    Foldable,
+    Inspectable,
+    Output,
+    Place,
+    Rows,
+    Visitor,
 )
 from ..records.errors import ModelError
 from .first_layer import first_layer

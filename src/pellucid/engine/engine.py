@@ -123,8 +123,9 @@ def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: 
     if len(places) < len(order):
         caller = Caller(**{**vars(run.caller), "inputs": part.inputs})
     target = run.target if len(places) == len(order) else run.target.take(places.tolist())
-    more = (first.slopes, first.seen)
-    slopes, seen = (None if each is None else each[torch.from_numpy(places)].flatten(0, 1) for each in more)
+    own = torch.from_numpy(places)
+    slopes = None if first.slopes is None else first.slopes[own].flatten(0, 1)
+    seen = None if first.seen is None or first.look is None else (first.look, first.seen[own].flatten(0, 1))
     return Session(
         part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=run.budget,
         nobody=first.nobody, slopes=slopes, seen=seen,

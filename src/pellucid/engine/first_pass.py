@@ -29,7 +29,7 @@ class First:
 
     ``outputs`` ``[N, K]`` is what targets are bound on and v(everyone); ``nobody`` ``[1, K]`` are the outputs of a
     single reference row, ``slopes`` ``[N, T, D]`` the gradients of the bound target where they were asked for, ``seen``
-    ``[N, T, …]`` what was to be seen inside.
+    ``[N, T, …]`` what was to be seen inside, with the look that it is of.
     """
 
     outputs: Tensor
@@ -37,6 +37,7 @@ class First:
     nobody: Tensor | None = None
     slopes: Tensor | None = None
     seen: Tensor | None = None
+    look: Look | None = None
 
 
 Bind = Callable[[Tensor, slice], BoundTarget]
@@ -97,7 +98,7 @@ def first_pass(
     outputs = parts[0] if len(parts) == 1 else torch.cat(parts)
     extra = torch.cat(more) if more else None
     first = First(outputs[:N], bind(outputs[:N], slice(0, N)), outputs[N:] if total > N else None)
-    return replace(first, **{"slopes" if look is None else "seen": extra})
+    return replace(first, slopes=extra) if look is None else replace(first, seen=extra, look=look)
 
 
 def _floats(inputs: Inputs) -> bool:

@@ -34,7 +34,10 @@ LISTED = 40
 
 @dataclass(frozen=True)
 class Look:
-    """What a method wants to see at the rows themselves: places, and what it makes of what is there."""
+    """What a method wants to see at the rows themselves: places, and what it makes of what is there.
+
+    Looks with equal folds are one: a fold that is a frozen dataclass is remembered, a function only as itself.
+    """
 
     places: tuple[str, ...]
     fold: Fold
@@ -158,8 +161,8 @@ def seen(
     leaves = [part for place in places for part in kept[place.name]]
     count = len(flat)
     gradients: list[Seen] = []
-    for place, total in enumerate(asked):
-        left = iter(caller.differentiated(total, leaves, keep=place < len(asked) - 1))
+    for each, total in enumerate(asked):
+        left = iter(caller.differentiated(total, leaves, keep=each < len(asked) - 1))
         gradients.append({place.name: _rows(place, [next(left) for _ in kept[place.name]], count) for place in places})
     caller.tally.gradients += count * len(asked)
     activations = {place.name: _rows(place, kept[place.name], count) for place in places}
@@ -175,7 +178,7 @@ def _rows(place: Place, parts: Sequence[Tensor], count: int) -> Tensor:
 class Inside(SlopeMaker):
     """The half of a session that looks into the network."""
 
-    _seen: Tensor | None
+    _seen: tuple[Look, Tensor] | None
 
     @property
     def places(self) -> Places:
@@ -207,7 +210,7 @@ class Inside(SlopeMaker):
         A method whose :meth:`look` it is gets it from the very pass that bound the target.
         """
         self.spent.add(gradient_steps=1)
-        if self._seen is None:
+        if self._seen is None or self._seen[0] != look:
             places = [self.places.named(name) for name in look.places]
             parts: dict[int, Tensor] = {}
 
@@ -221,8 +224,8 @@ class Inside(SlopeMaker):
                 parts[part.start] = torch.stack([look.fold(held, each) for each in slopes], dim=1)
 
             self._each_block((len(self),), work)
-            self._seen = torch.cat([parts[start] for start in sorted(parts)]).flatten(0, 1)
-        return self._finite(self._seen, torch.arange(self.questions))
+            self._seen = look, torch.cat([parts[start] for start in sorted(parts)]).flatten(0, 1)
+        return self._finite(self._seen[1], torch.arange(self.questions))
 
     def inner_gradients(
         self, look: Look, points: Recipe, count: int, weights: np.ndarray, questions: np.ndarray | None = None

@@ -26,7 +26,7 @@ from ..records.errors import BudgetError, NotApplicable
 from .budget import Budget, Spent
 from .cache import shared_design
 from .caller import Caller
-from .inside import Inside
+from .inside import Inside, Look
 
 T = TypeVar("T")
 SWEEP = 2**21
@@ -60,7 +60,7 @@ class Session(Inside):
         budget: Budget,
         nobody: Tensor | None = None,
         slopes: Tensor | None = None,
-        seen: Tensor | None = None,
+        seen: tuple[Look, Tensor] | None = None,
     ):
         self._problem, self._caller, self.budget = problem, caller, budget
         self.inputs, self.players = problem.inputs, problem.players

@@ -135,12 +135,7 @@ class GradientMap(ClassActivation):
 
     def look(self, places: Places) -> Look:
         grid = self.grid(places)
-        name = grid.place.name
-
-        def fold(activations: Seen, gradients: Seen) -> Tensor:
-            return self.combined(grid.maps(activations[name]), grid.maps(gradients[name]))
-
-        return Look((name,), fold)
+        return Look((grid.place.name,), _Combined(self, grid))
 
     def estimate(self, session: Session) -> Estimate:
         return laid(session, self.name, self.grid(session.places), session.looked(self.look(session.places)))
@@ -148,6 +143,18 @@ class GradientMap(ClassActivation):
     @abstractmethod
     def combined(self, activations: Tensor, gradients: Tensor) -> Tensor:
         """The map ``[b, h, w]`` of activations and gradients ``Float64[b, C, h, w]``."""
+
+
+@dataclass(frozen=True)
+class _Combined:
+    """A method's fold at its grid."""
+
+    method: GradientMap
+    grid: Grid
+
+    def __call__(self, activations: Seen, gradients: Seen) -> Tensor:
+        name, maps = self.grid.place.name, self.grid.maps
+        return self.method.combined(maps(activations[name]), maps(gradients[name]))
 
 
 def weighed(activations: Tensor, weights: Tensor, relu: bool) -> Tensor:
