@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -92,6 +93,7 @@ def wilson(successes: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
     return (float(low), float(high)) if low.ndim == 0 else (low, high)
 
 
+@lru_cache(maxsize=4096)
 def clopper_pearson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """The exact interval of a share: it covers the truth at least as often as ``level``. Wider than Wilson's.
 
@@ -184,8 +186,7 @@ def _share_with_upper_tail(successes: int, n: int, tail: float) -> float:
     """
     share = successes / n
     last = min(n, successes + 30 + math.ceil(12 * math.sqrt(n * share * (1 - share))))
-    k = np.arange(successes, last + 1)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    k, logs = np.arange(successes, last + 1), _log_factorials(n)
     choose = logs[n] - logs[k] - logs[n - k]
     low, high = 0.0, 1.0 if successes == n else share
     p = wilson(successes, n, 1 - 2 * tail)[0]
@@ -199,6 +200,12 @@ def _share_with_upper_tail(successes: int, n: int, tail: float) -> float:
             break
         p -= step
     return p
+
+
+@lru_cache(maxsize=64)
+def _log_factorials(n: int) -> np.ndarray:
+    """ln 0!, ln 1!, … ln n!."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
 def _rows_of(arrays: tuple[np.ndarray, ...]) -> int:

@@ -66,6 +66,10 @@ class Surroundings(ABC):
         """What rules ``Int[b, n]`` make of draws: ``Int[b, n]`` for :meth:`Session.margins`."""
 
     @abstractmethod
+    def extended(self, g: int, rules: np.ndarray) -> np.ndarray:
+        """The share that rules ``Int[B, n]`` cover with each of the conditions beside, ``Float64[B, L]``."""
+
+    @abstractmethod
     def covered(self, g: int, rules: np.ndarray) -> tuple[np.ndarray, int]:
         """The share ``Float64[C]`` of draws that satisfy rules ``Int[C, n]`` by themselves, and of how many rows it
         is a count; 0 where it is exact."""
@@ -95,6 +99,9 @@ class OnAndOff(Surroundings):
 
     def sources(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, rules: np.ndarray) -> np.ndarray:
         return np.where((rules >= 0) | (chance < 0.5), -1, rows[:, None])
+
+    def extended(self, g: int, rules: np.ndarray) -> np.ndarray:
+        return np.repeat(0.5 ** ((rules >= 0).sum(1, keepdims=True) + 1), self.n, axis=1)
 
     def covered(self, g: int, rules: np.ndarray) -> tuple[np.ndarray, int]:
         return 0.5 ** (rules >= 0).sum(1), 0
@@ -145,8 +152,10 @@ class Bins(Surroundings):
 
     def attend(self, items: np.ndarray) -> None:
         super().attend(items)
-        codes = self._codes[self._which[items]][:, :, self.owner]
-        self._inside = (self._from[items, None] <= codes) & (codes <= self._to[items, None])  # [G, S, L]
+        tables = self._codes if len(self._codes) == 1 else self._codes[self._which[items]]
+        codes, low, high = (part.astype(np.int32) for part in (tables, self._from[items], self._to[items]))
+        codes = np.take(codes, self.owner, axis=2)
+        self._inside = (low[:, None] <= codes) & (codes <= high[:, None])  # [G, S, L]
 
     def possible(self, g: int) -> np.ndarray:
         item = self._items[g]
@@ -174,6 +183,11 @@ class Bins(Surroundings):
         others = self._order[self._which[item], player, np.maximum(place, 0)]
         found[b, player] = np.where(count > 0, others, -1)  # a category that the background lacks stays the row's own
         return found
+
+    def extended(self, g: int, rules: np.ndarray) -> np.ndarray:
+        inside = self._inside[g]  # a stricter condition in place of a player's own leaves what both hold of
+        kept = np.stack([inside[:, rule[rule >= 0]].all(1) for rule in rules])
+        return (kept.astype(np.float32) @ inside.astype(np.float32)).astype(np.float64) / len(inside)
 
     def covered(self, g: int, rules: np.ndarray) -> tuple[np.ndarray, int]:
         held = np.zeros((len(rules), len(self.owner)), dtype=np.float32)
