@@ -308,7 +308,7 @@ SCHEMA_FAULTS = {
     "columns: {age: &a {unit: x}, city: *a}": "aliases are not allowed",
     "columns: !!python/object/apply:os.system [ls]": "not valid YAML",
     "columns: [": "schema.yaml:.* not valid YAML",
-    "- 1": "schema.yaml: the file",
+    "- 1": "schema.yaml: the schema file says nothing of columns.*write .columns:",
     "class: os.system": "class: Extra inputs",
     "columns: {agee: {unit: years}}": "did you mean 'age'",
     "columns: {age: {range: [21, 100]}}": r"1 values outside the declared range 21 to 100 \(row 1\)",

@@ -53,6 +53,31 @@ def test_a_contrast_asks_which_of_two_is_larger():
     assert every.sentence(0, 2).startswith("Whatever the row, the model decides for “output 2” in 100.0% of cases")
 
 
+def test_what_an_extension_covers_is_counted_like_any_rule():
+    from pellucid.doors.question import as_problem
+    from pellucid.engine.engine import opened
+    from pellucid.methods.surroundings import Bins, held_by, surroundings_of
+
+    table = np.column_stack([RNG.integers(0, 4, 200), RNG.normal(size=200), RNG.normal(size=200)])
+    with opened(as_problem(linear, table[:3], background=table), "anchors") as run:
+        ((_, session),) = run.parts
+        around = surroundings_of(session)
+        around.attend(np.arange(3))
+        assert isinstance(around, Bins)
+        first = int(np.flatnonzero(around.possible(1))[0])
+        rule = np.full((1, 3), -1)
+        rule[0, around.owner[first]] = first
+        for parent in (np.full((1, 3), -1), rule):
+            for added in np.flatnonzero(around.possible(1)).tolist():
+                player, own = around.owner[added], parent[0, around.owner[added]]
+                if own >= 0 and not around.within[own, added]:
+                    continue
+                longer = parent.copy()
+                longer[0, player] = added
+                assert around.extended(1, parent)[0, added] == around.covered(1, longer)[0][0]
+    assert held_by(np.array([[-1, 4, -1, 7], [2, -1, -1, -1]])).tolist() == [[7, 4], [2, -1]]
+
+
 def test_a_boundary_is_for_one_number_only():
     with pytest.raises(NotApplicable, match="decides between several outputs"):
         pellucid.explain(lambda x: np.asarray(x), BACKGROUND[:1], "anchors", background=BACKGROUND, boundary=0.5)

@@ -41,7 +41,7 @@ def distinct(values: pd.Series) -> tuple[np.ndarray, list[str]]:
     import pandas as pd
 
     try:
-        codes, found = pd.factorize(values)
+        codes, found = pd.factorize(values.to_numpy() if values.dtype == object else values)  # no index is made
     except TypeError as error:
         raise InputError(
             f"column {shorten(values.name)!r}: a cell holds neither a number nor a text", why=shorten(error, 200)

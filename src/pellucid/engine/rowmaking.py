@@ -281,17 +281,18 @@ class RowMaker:
                 "players cannot be drawn one by one where what is absent depends on what is present",
                 fix="give background=rows, or removal=Marginal(rows)",
             )
-        item, labels = items.numpy()[:, None], self.players.labels
+        small = self._stacked.numel() <= np.iinfo(np.int32).max  # half of what is moved below are these numbers
+        number = np.dtype(np.int32 if small else np.int64)
+        item, labels, width = items.numpy().astype(number)[:, None], self.players.labels, self._stacked.shape[1]
         shift = self.draws * item if len(self.references) > 1 else 0
         own = len(self._stacked) - len(self) + item
-        places = np.where(sources < 0, own, sources + shift)
+        places = np.where(sources < 0, own, sources.astype(number, copy=False) + shift) * number.type(width)
         if not self.players.every_element:
-            places = np.concatenate([places, own], axis=1)  # nobody's elements, labelled −1, are the row's own
+            if (labels < 0).any():  # nobody's elements are the row's own
+                places = np.concatenate([places, own * number.type(width)], axis=1)
             shared = self.players.is_shared
             places = np.take(places, labels[0], axis=1) if shared else np.take_along_axis(places, labels[item[:, 0]], 1)
-        width = self._stacked.shape[1]
-        places *= width
-        places += np.arange(width)
+        places += np.arange(width, dtype=number)
         flat = torch.from_numpy(places.reshape(-1)).to(self.x.device)
         return self._stacked.reshape(-1).index_select(0, flat).reshape(len(sources), width)
 

@@ -18,7 +18,7 @@ from ..records.rules import Rules
 from ..records.settings import Range
 from .method import Method
 from .rule_search import Search, Wish
-from .surroundings import Bins, Surroundings, surroundings_of
+from .surroundings import Bins, Draws, Surroundings, held_by, surroundings_of
 
 TOGETHER = 4096
 """Questions times players whose draws are held at once."""
@@ -165,8 +165,8 @@ def _freshly(
     around: Surroundings, decision: _Decision, questions: np.ndarray, rules: np.ndarray, draws: int
 ) -> np.ndarray:
     """In how many of so many fresh draws the decision stays under each question's rule, ``Int[G]``."""
-    drawn = [around.draw(around.session.noise(question, FRESH_DRAWS), draws) for question in questions.tolist()]
-    rows, chance = (np.concatenate(part) for part in zip(*drawn, strict=True))
-    g = np.repeat(np.arange(len(questions)), draws)
-    stays = decision.stays(around.sources(g, rows, chance, rules[g]), questions[g])
+    drawn = Draws(around, [around.session.noise(question, FRESH_DRAWS) for question in questions.tolist()])
+    drawn.more(draws)
+    g, k = np.repeat(np.arange(len(questions)), draws), np.tile(np.arange(draws), len(questions))
+    stays = decision.stays(around.sources(drawn, g, k, held_by(rules)[g]), questions[g])
     return stays.reshape(len(questions), draws).sum(1)

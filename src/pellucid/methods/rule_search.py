@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..measures.best_arms import exploration_rate, kl_bound, kl_bounds
-from .surroundings import Surroundings
+from .surroundings import Draws, Surroundings, held_by
 
 CHUNK, CLEARLY, PRIOR, GROWTH = 256, 0.01, 4.0, 4
 UNASKED = FREE = -1
@@ -44,8 +44,8 @@ class _Beam:
 
     ``which`` ``Int[G]`` are the questions' places in the search, which goes on without those that are settled;
     ``rules`` ``Int[G, B, n]``; ``real`` ``Bool[G, B]`` (the rest is padding); ``coverage`` ``Float64[G, B]``; ``known``
-    ``Int8[G, B, K]`` the answer of draw k; ``asked`` ``Int[G, B]``, up to which draw all are known, and ``hits``, in
-    how many of these the decision stays.
+    ``Int8[G, B, K]`` the answer of draw k; ``held`` ``Int[G, B, m]`` the conditions in the rules; ``asked``
+    ``Int[G, B]``, up to which draw all are known, and ``hits``, in how many of these the decision stays.
     """
 
     which: np.ndarray
@@ -53,10 +53,12 @@ class _Beam:
     real: np.ndarray
     coverage: np.ndarray
     known: np.ndarray
+    held: np.ndarray = field(init=False)
     asked: np.ndarray = field(init=False)
     hits: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
+        self.held = held_by(self.rules)
         self.asked, self.hits = np.zeros(self.real.shape, dtype=np.int64), np.zeros(self.real.shape, dtype=np.int64)
 
     def lengthen(self, to: int) -> None:
@@ -94,9 +96,8 @@ class Search:
 
     def __init__(self, wish: Wish, around: Surroundings, ask: Ask, questions: np.ndarray):
         self.wish, self.around, self.ask, self.questions = wish, around, ask, questions
-        self.noise = [around.session.noise(int(question)) for question in questions]
+        self.draws = Draws(around, [around.session.noise(int(question)) for question in questions])
         G, n = len(questions), around.n
-        self.drawn, self.chance = np.zeros((G, 0), dtype=np.int64), np.zeros((G, 0, n), dtype=np.float32)
         self.spent = np.zeros(G, dtype=np.int64)
         self.best, self.covers = np.full((G, n), FREE), np.full(G, -1.0)
         self.fallback, self.sure = np.full((G, n), FREE), np.full(G, -1.0)
@@ -169,7 +170,7 @@ class Search:
         known = beam.known[np.arange(len(parent))[:, None], parent]
         g, b, k = np.nonzero(known != UNASKED)
         at = beam.which[g]
-        free = self.around.free(at, self.drawn[at, k], self.chance[at, k], added[g, b])
+        free = self.around.free(self.draws, at, k, added[g, b])
         known[g[~free], b[~free], k[~free]] = UNASKED
         return known
 
@@ -218,7 +219,7 @@ class Search:
         pair = np.repeat(np.arange(len(g)), length)
         k = seen[g, b][pair] + np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
         at = beam.which[g][pair]
-        holds = self.around.satisfied(at, self.drawn[at, k], self.chance[at, k])
+        holds = self.around.satisfied(self.draws, at, k)
         stays = np.stack([beam.known[g[pair], b[pair], k] == 1, np.ones(len(pair), dtype=bool)]).astype(np.float32)
         stop = 0
         for place, count in enumerate(length.tolist()):  # a product for each pool; a sum over runs of all is dearer
@@ -269,8 +270,9 @@ class Search:
         length = np.maximum(to - beam.asked[g, b], 0)
         if not length.sum():
             return
-        self._draw(int(to.max()))
-        beam.lengthen(self.drawn.shape[1])
+        while self.draws.rows.shape[1] < to.max():  # they come in chunks, so no question depends on another
+            self.draws.more(CHUNK)
+        beam.lengthen(self.draws.rows.shape[1])
         pair = np.repeat(np.arange(len(g)), length)
         k = beam.asked[g, b][pair] + np.arange(len(pair)) - np.repeat(np.cumsum(length) - length, length)
         answers = beam.known[g[pair], b[pair], k]
@@ -278,17 +280,10 @@ class Search:
         G, B, draw = g[pair[new]], b[pair[new]], k[new]
         at = beam.which[G]
         self.spent += np.bincount(at, minlength=len(self.spent))
-        sources = self.around.sources(at, self.drawn[at, draw], self.chance[at, draw], beam.rules[G, B])
+        sources = self.around.sources(self.draws, at, draw, beam.held[G, B])
         beam.known[G, B, draw] = answers[new] = self.ask(sources, self.questions[at])
         beam.hits[g, b] += np.bincount(pair, answers, minlength=len(g)).astype(np.int64)
         beam.asked[g, b] = np.maximum(to, beam.asked[g, b])
-
-    def _draw(self, to: int) -> None:
-        """At least ``to`` draws of every question; they come in chunks, so no question depends on another."""
-        while self.drawn.shape[1] < to:
-            made = [self.around.draw(noise, CHUNK) for noise in self.noise]
-            drawn, chance = (np.stack(part) for part in zip(*made, strict=True))
-            self.drawn, self.chance = np.concatenate([self.drawn, drawn], 1), np.concatenate([self.chance, chance], 1)
 
 
 def _undecided(

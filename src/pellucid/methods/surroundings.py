@@ -9,6 +9,7 @@ that satisfies its condition by itself stays as it was drawn, so one asked row s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +19,8 @@ from ..engine.session import Session
 
 QUARTILES = (0.25, 0.5, 0.75)
 BINS = len(QUARTILES) + 1
+PACKED = 52
+"""So many zeros and ones fit into one number exactly."""
 RUNS = sorted(
     ((low, high) for low in range(BINS) for high in range(low, BINS)), key=lambda run: run[0] > 0 and run[1] < BINS - 1
 )
@@ -45,25 +48,22 @@ class Surroundings(ABC):
         """Turn to these rows ``Int[G]``; what follows is told about the g-th of them."""
         self._items = items
 
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Reference rows ``Int[count]`` and chance ``Float32[count, n]``."""
-        return rng.integers(self.session.draws, size=count), rng.random((count, self.n), dtype=np.float32)
-
     @abstractmethod
     def possible(self, g: int) -> np.ndarray:
         """Which conditions hold of the row itself and not of every draw, each once, ``Bool[L]``."""
 
     @abstractmethod
-    def satisfied(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray) -> np.ndarray:
-        """Which conditions draws satisfy by themselves, ``Bool[b, L]``."""
+    def satisfied(self, draws: Draws, g: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """Which conditions draws ``k`` of rows ``g`` satisfy by themselves, ``Bool[b, L]``."""
 
     @abstractmethod
-    def free(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-        """Whether draws satisfy one condition ``Int[b]`` each by themselves, ``Bool[b]``."""
+    def free(self, draws: Draws, g: np.ndarray, k: np.ndarray, conditions: np.ndarray) -> np.ndarray:
+        """Whether they satisfy one condition ``Int[b]`` each by themselves, ``Bool[b]``."""
 
     @abstractmethod
-    def sources(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, rules: np.ndarray) -> np.ndarray:
-        """What rules ``Int[b, n]`` make of draws: ``Int[b, n]`` for :meth:`Session.margins`."""
+    def sources(self, draws: Draws, g: np.ndarray, k: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """What rules, by the conditions ``Int[b, m]`` that they hold (see :func:`held_by`), make of draws:
+        ``Int[b, n]`` for :meth:`Session.margins`."""
 
     @abstractmethod
     def extended(self, g: int, rules: np.ndarray) -> np.ndarray:
@@ -80,6 +80,28 @@ class Surroundings(ABC):
         return np.full((2, self.n), np.nan)
 
 
+class Draws:
+    """Draws about each of G rows: reference rows ``Int[G, K]`` and chance ``Float32[G, K, n]``, each row's own."""
+
+    def __init__(self, around: Surroundings, noise: Sequence[np.random.Generator]):
+        self._noise, self._references, self._n = noise, around.session.draws, around.n
+        self.rows = np.zeros((len(noise), 0), dtype=np.int64)
+        self.chance = np.zeros((len(noise), 0, around.n), dtype=np.float32)
+
+    def more(self, count: int) -> None:
+        """So many draws more of every row."""
+        rows = [rng.integers(self._references, size=count) for rng in self._noise]
+        chance = [rng.random((count, self._n), dtype=np.float32) for rng in self._noise]
+        self.rows = np.concatenate([self.rows, np.stack(rows)], 1)
+        self.chance = np.concatenate([self.chance, np.stack(chance)], 1)
+
+
+def held_by(rules: np.ndarray) -> np.ndarray:
+    """The conditions that rules ``Int[…, n]`` hold, one beside the other, ``Int[…, m]``: −1 behind the shorter ones."""
+    most = int((rules >= 0).sum(-1).max(initial=0))
+    return -np.sort(-rules, axis=-1)[..., :most]
+
+
 class OnAndOff(Surroundings):
     """Each player is there or not by a fair coin; what is absent is filled in by the problem's removal."""
 
@@ -91,14 +113,17 @@ class OnAndOff(Surroundings):
     def possible(self, g: int) -> np.ndarray:
         return self.first
 
-    def satisfied(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray) -> np.ndarray:
-        return chance < 0.5
+    def satisfied(self, draws: Draws, g: np.ndarray, k: np.ndarray) -> np.ndarray:
+        return draws.chance[g, k] < 0.5
 
-    def free(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-        return chance[np.arange(len(chance)), conditions] < 0.5
+    def free(self, draws: Draws, g: np.ndarray, k: np.ndarray, conditions: np.ndarray) -> np.ndarray:
+        return draws.chance[g, k, conditions] < 0.5
 
-    def sources(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, rules: np.ndarray) -> np.ndarray:
-        return np.where((rules >= 0) | (chance < 0.5), -1, rows[:, None])
+    def sources(self, draws: Draws, g: np.ndarray, k: np.ndarray, held: np.ndarray) -> np.ndarray:
+        there = draws.chance[g, k] < 0.5
+        b, place = np.nonzero(held >= 0)
+        there[b, held[b, place]] = True
+        return np.where(there, -1, draws.rows[g, k][:, None])
 
     def extended(self, g: int, rules: np.ndarray) -> np.ndarray:
         return np.repeat(0.5 ** ((rules >= 0).sum(1, keepdims=True) + 1), self.n, axis=1)
@@ -166,20 +191,22 @@ class Bins(Surroundings):
         once[np.unique(runs, axis=1, return_index=True)[1]] = True
         return found & once
 
-    def satisfied(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray) -> np.ndarray:
-        return self._inside[g, rows]
+    def satisfied(self, draws: Draws, g: np.ndarray, k: np.ndarray) -> np.ndarray:
+        return self._inside[g, draws.rows[g, k]]
 
-    def free(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-        return self._inside[g, rows, conditions]
+    def free(self, draws: Draws, g: np.ndarray, k: np.ndarray, conditions: np.ndarray) -> np.ndarray:
+        return self._inside[g, draws.rows[g, k], conditions]
 
-    def sources(self, g: np.ndarray, rows: np.ndarray, chance: np.ndarray, rules: np.ndarray) -> np.ndarray:
-        found = np.repeat(rows[:, None], self.n, axis=1)
-        b, player = np.nonzero(rules >= 0)
-        held = ~self._inside[g[b], rows[b], rules[b, player]]
-        b, player = b[held], player[held]
-        condition, item = rules[b, player], self._items[g[b]]
-        count = self._count[item, condition]
-        place = self._start[item, condition] + np.minimum((chance[b, player] * count).astype(np.int64), count - 1)
+    def sources(self, draws: Draws, g: np.ndarray, k: np.ndarray, held: np.ndarray) -> np.ndarray:
+        rows, (_, S, L) = draws.rows[g, k], self._inside.shape
+        found = np.empty((len(rows), self.n), dtype=np.int32)
+        found[:] = rows[:, None]
+        lacking = (held >= 0) & ~self._inside.reshape(-1).take(((g * S + rows) * L)[:, None] + held)
+        b, place = np.nonzero(lacking)
+        condition, row = held[b, place], g[b]
+        player, item = self.owner[condition], self._items[row]
+        count, chance = self._count[item, condition], draws.chance[row, k[b], player]
+        place = self._start[item, condition] + np.minimum((chance * count).astype(np.int64), count - 1)
         others = self._order[self._which[item], player, np.maximum(place, 0)]
         found[b, player] = np.where(count > 0, others, -1)  # a category that the background lacks stays the row's own
         return found
@@ -198,8 +225,9 @@ class Bins(Surroundings):
 
     def limits(self, g: int, rule: np.ndarray) -> np.ndarray:
         item = self._items[g]
-        ends, raw = np.full((2, self.n), np.nan), self._raw_edges[self._which[item]]
+        ends = np.full((2, self.n), np.nan)
         for player in np.flatnonzero((rule >= 0) & self._known[item]).tolist():
+            raw = self._raw_edges[self._which[item]]
             low, high = self.low[rule[player]], self.high[rule[player]]
             if low > 0:
                 ends[0, player] = raw[player][low - 1]
@@ -239,9 +267,10 @@ class _Table:
         self.edges, self.edge_rows = np.full((n, len(QUARTILES)), np.nan), np.zeros((n, len(QUARTILES)), dtype=np.int64)
         for player, (own, number) in enumerate(zip(owned, numeric, strict=True)):
             flags = own[1:] if number else own  # beside a number stand flags, such as that of a missing cell
-            states = np.unique(both[:, flags], axis=0, return_inverse=True)[1].reshape(-1) if len(flags) else 0
-            codes[:, player] = states * BINS
-            known = np.logical_not(np.any(both[:, flags], axis=1)) & number
+            codes[:, player] = _states(both[:, flags]) * BINS if len(flags) else 0
+            if not number:
+                continue
+            known = np.logical_not(both[:, flags].any(1))
             if not known[:S].any():
                 continue
             values, at = both[:, own[0]], np.flatnonzero(known[:S])
@@ -252,6 +281,14 @@ class _Table:
             self.bins[:, player] = np.where(known, bins, -1)[S:]
         self.codes, self.own = codes[:S], codes[S:]
         self.order = np.argsort(self.codes, axis=0, kind="stable").T
+
+
+def _states(cells: np.ndarray) -> np.ndarray:
+    """The place of each row ``[S, w]`` among the different ones, ``Int[S]``."""
+    w = cells.shape[1]
+    if w <= PACKED and ((cells == 0) | (cells == 1)).all():
+        cells = cells @ 2.0 ** np.arange(w)  # a number for each pattern: sorting numbers is faster than sorting rows
+    return np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def surroundings_of(session: Session) -> Surroundings:
