@@ -28,6 +28,8 @@ EXPECTED = {
     "vargrad": 9,
     "squaregrad": 9,
     "integrated_gradients": 9,
+    "expected_gradients": 9,
+    "integrated_hessians": 7,
     "lime_neighbours": 9,
     "edge_filter": 2,
     "rise": 2,
@@ -45,9 +47,16 @@ def test_laws(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "method", [IntegratedGradients(path="blur"), IntegratedGradients(path="guided"), IntegratedGradients(spread=True)]
+)
+def test_laws_of_other_paths(method: Method) -> None:
+    assert len(check_method(method)) == (2 if method == IntegratedGradients(path="blur") else 9)
+
+
+@pytest.mark.parametrize(
     ("method", "applies"),
     [
-        (Occlusion().smoothed(3), 9), (Lime(samples=40).smoothed(2, 0.1), 9),
+        (Occlusion().smoothed(3), 11), (Lime(samples=40).smoothed(2, 0.1), 11),
         (IntegratedGradients(steps=8).smoothed(4, how="square"), 9), (Saliency().smoothed(6, how="variance"), 9),
         (Rise(samples=50).smoothed(2), 2),
     ],

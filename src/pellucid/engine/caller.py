@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,21 +112,26 @@ class Caller:
         return found.detach(), grads
 
     def curvatures(
-        self, flat: Tensor, rows: Tensor, total: Callable[[Tensor], Tensor], along: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The gradients ``[b, D]`` of a sum over rows; the Hessian times each direction of ``along``, ``[b, K, D]``.
+        self, flat: Tensor, rows: Tensor, total: Callable[[Tensor], Tensor], along: Iterable[Tensor]
+    ) -> Iterator[Tensor]:
+        """The gradients ``[b, D]`` of a sum over rows; then the Hessian times each direction ``[b, D]`` of ``along``.
 
         Raises what :meth:`slopes` raises.
         """
         with sdpa_kernel(SDPBackend.MATH):  # fused attention can be differentiated once only
             leaf, found = self._followed(flat, rows)
+        with torch.enable_grad():
+            slopes = self.differentiated(total(found), [leaf], again=True)[0]
+        self.tally.gradients += len(flat)
+        yield slopes.detach()
+        for direction in along:
+            self.tally.gradients += len(flat)
+            if not slopes.requires_grad:  # the gradient depends on nothing: the model is linear
+                yield torch.zeros_like(leaf)
+                continue
             with torch.enable_grad():
-                slopes = self.differentiated(total(found), [leaf], again=True)[0]
-                moved = (slopes[:, None] * along).sum((0, 2)) if slopes.requires_grad else ()
-            last = len(moved) - 1
-            found = [self.differentiated(one, [leaf], keep=place < last)[0] for place, one in enumerate(moved)]
-        self.tally.gradients += len(flat) * (1 + along.shape[1])
-        return slopes.detach(), torch.stack(found, dim=1) if found else torch.zeros_like(along)
+                moved = (slopes * direction).sum()
+            yield self.differentiated(moved, [leaf], keep=True)[0]
 
     def _followed(self, flat: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Flat rows as a leaf of autograd's graph, and their outputs in it."""

@@ -6,7 +6,7 @@ kept longer than its batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -24,8 +24,9 @@ Recipe = Callable[[Tensor, Tensor], Tensor]
 Folded = Callable[[slice, slice, Tensor, Tensor], None]
 """What is done with a batch of gradients: (which of the asked questions, which indices, points, gradients
 ``[g, c, D]``)."""
-Curved = Callable[[slice, slice, Tensor, Tensor], None]
-"""Likewise: (which of the asked questions, which indices, gradients ``[g, c, D]``, their changes ``[g, c, K, D]``)."""
+Curved = Callable[[slice, slice, Tensor, Iterator[Tensor]], None]
+"""Likewise: (which of the asked questions, which indices, gradients ``[g, c, D]``, their changes ``[g, c, D]`` along
+one direction after another)."""
 
 
 class SlopeMaker(RowMaker):
@@ -88,26 +89,30 @@ class SlopeMaker(RowMaker):
         self._each_block((len(chosen), count), work)
 
     def each_curvature(
-        self, points: Recipe, count: int, directions: Callable[[Tensor], Tensor], fold: Curved, questions: Any = None
+        self,
+        points: Recipe,
+        count: int,
+        directions: Callable[[Tensor], Iterator[Tensor]],
+        fold: Curved,
+        questions: Any = None,
     ) -> None:
         """Hand the gradient at every point, and how it changes along some directions, to ``fold``, a batch at a time.
 
-        ``directions`` gives ``[b, K, D]`` for ``Int[b]`` questions; a change is the Hessian times a direction. It costs
-        K passes more, which are counted as gradients. Raises what :meth:`gradients` raises.
+        ``directions`` makes them one after another, ``[b, D]`` for ``Int[b]`` questions; a change is the Hessian times
+        a direction, and is counted as another gradient. Raises what :meth:`gradients` raises.
         """
         self._refuse_without_gradient()
         chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
 
         def work(g: slice, c: slice) -> None:
             made, asked = _points(points, chosen, g, c)
-            along = directions(chosen[g]).repeat_interleave(c.stop - c.start, dim=0)
+            shape, before = (g.stop - g.start, c.stop - c.start, made.shape[1]), self._caller.tally.gradients
+            along = (one.repeat_interleave(shape[1], dim=0) for one in directions(chosen[g]))
             items = self.item(asked)
-            slopes, changes = self._caller.curvatures(made, items, self._total(asked, items), along)
-            self._refuse_nan_slope(slopes, asked)
-            self._refuse_nan_slope(changes.flatten(1), asked)
-            self.spent.add(gradient_steps=len(asked) * (1 + along.shape[1]) / self.questions)
-            shape = (g.stop - g.start, c.stop - c.start)
-            fold(g, c, slopes.reshape(*shape, -1), changes.reshape(*shape, *changes.shape[1:]))
+            given = self._caller.curvatures(made, items, self._total(asked, items), along)
+            found = (self._finite(one, asked).reshape(shape) for one in given)
+            fold(g, c, next(found), found)
+            self.spent.add(gradient_steps=(self._caller.tally.gradients - before) / self.questions)
 
         self._each_block((len(chosen), count), work)
 
@@ -129,6 +134,10 @@ class SlopeMaker(RowMaker):
                 why="its inputs are not floating-point numbers" if not self.opaque else "it is a black box",
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             )
+
+    def _finite(self, grads: Tensor, questions: Tensor) -> Tensor:
+        self._refuse_nan_slope(grads, questions)
+        return grads
 
     def _refuse_nan_slope(self, grads: Tensor, questions: Tensor) -> None:
         if bool(torch.isfinite(grads.sum())):

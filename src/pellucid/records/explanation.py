@@ -30,16 +30,18 @@ class Explanation(Answer):
         the method does not promise that its contributions add up.
     maps: ``Float64[N, h, w, T]``, what the method found on a grid of its own, coarser than the rows, before it was laid
         over the players; None for a method that needs none.
+    spreads: ``Float64[N, n, T]``, how far apart the values lie that other starts of the path give, where it was asked.
     pooling: how element values became a player's: ``"sum"`` or ``"norm"``.
     """
 
     record: ClassVar[str] = "explanation"
-    by_row: ClassVar[tuple[str, ...]] = ("attributions", "errors", "gaps", "maps", *Answer.by_row)
+    by_row: ClassVar[tuple[str, ...]] = ("attributions", "errors", "gaps", "maps", "spreads", *Answer.by_row)
 
     attributions: np.ndarray
     errors: np.ndarray | None = None
     gaps: np.ndarray | None = None
     maps: np.ndarray | None = None
+    spreads: np.ndarray | None = None
     pooling: str = "sum"
 
     def __post_init__(self) -> None:
@@ -58,6 +60,11 @@ class Explanation(Answer):
     def stderr(self) -> np.ndarray | None:
         """Standard errors in the shape of ``values``; None for a method that does not sample."""
         return None if self.errors is None else self._shaped(self.errors)
+
+    @property
+    def spread(self) -> np.ndarray | None:
+        """How far the values of several starts lie apart, in the shape of ``values``; None where not asked."""
+        return None if self.spreads is None else self._shaped(self.spreads)
 
     @property
     def gap(self) -> np.ndarray:
