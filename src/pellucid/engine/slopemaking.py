@@ -110,7 +110,7 @@ class SlopeMaker(RowMaker):
             along = (one.repeat_interleave(shape[1], dim=0) for one in directions(chosen[g]))
             items = self.item(asked)
             given = self._caller.curvatures(made, items, self._total(asked, items), along)
-            found = (self._finite(one, asked).reshape(shape) for one in given)
+            found = (self._finite_slopes(one, asked).reshape(shape) for one in given)
             fold(g, c, next(found), found)
             self.spent.add(gradient_steps=(self._caller.tally.gradients - before) / self.questions)
 
@@ -135,7 +135,7 @@ class SlopeMaker(RowMaker):
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             )
 
-    def _finite(self, grads: Tensor, questions: Tensor) -> Tensor:
+    def _finite_slopes(self, grads: Tensor, questions: Tensor) -> Tensor:
         self._refuse_nan_slope(grads, questions)
         return grads
 
