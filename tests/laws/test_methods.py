@@ -20,6 +20,11 @@ ON_IMAGES = (
     "xgrad_cam",
 )  # fmt: skip
 """Class activation maps, which need feature maps of a picture."""
+OF_LAYERS = (
+    "internal_influence", "layer_activation", "layer_conductance", "layer_gradient_x_activation", "neuron_attribution",
+    "unit_ablation",
+)  # fmt: skip
+"""Methods that need a network they can look into."""
 EXPECTED = {
     "saliency": 9,
     "input_x_gradient": 9,
@@ -34,6 +39,7 @@ EXPECTED = {
     "edge_filter": 2,
     "rise": 2,
     **dict.fromkeys(ON_IMAGES, 2),
+    **dict.fromkeys(OF_LAYERS, 9),
     "permutation_importance": 10,
     "sage": 10,
 }

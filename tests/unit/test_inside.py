@@ -197,8 +197,7 @@ def test_a_path_is_folded_run_by_run_without_a_gap(batch):
 def test_what_flows_through_all_units_of_a_layer_is_the_gradient():
     net, x = NETWORKS["relu_functional"]()
     with session_on(net, x) as session:
-        look = Look(("second",), lambda held, slopes: slopes["second"])
-        found = session.through(look, lambda q, _: session.x[q], 1, np.ones(1))
+        found = session.through("second", lambda _, slopes, __: slopes, lambda q, _: session.x[q], 1, np.ones(1))
         np.testing.assert_allclose(found, session.slopes, rtol=1e-5, atol=1e-7)
 
 

@@ -218,10 +218,10 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
     own = method.own_removal
     given = [caution for caution in problem.cautions if not own or caution.code not in OF_REMOVAL]
     cautions = [*given, *run.cautions, *_value_cautions(base, full)]
-    if "gaps" in kind.by_row:
+    if "gaps" in kind.by_row and "gaps" not in arrays:  # a method that has gaps of its own warns of them itself
         values = arrays[kind.of_estimate["values"]]
         arrays["gaps"] = completeness_gap(values, base, full) if _complete(method, estimates) else None
-        cautions += _gap_cautions(method.name, arrays["gaps"])
+        cautions += gap_cautions(method.name, arrays["gaps"])
     if issubclass(kind, Explanation):
         cautions += _order_cautions(method.name, arrays)
         arrays["pooling"] = estimates[0][2].pooling or method.pooling
@@ -306,7 +306,8 @@ def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> 
     return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
 
 
-def _gap_cautions(method: str, gaps: np.ndarray | None) -> list[Caution]:
+def gap_cautions(method: str, gaps: np.ndarray | None) -> list[Caution]:
+    """A caution where some of the gaps ``[N, ·]`` are too large to be rounding."""
     if gaps is None or not (gaps > GAP_TOLERANCE).any():
         return []
     rows = int((gaps > GAP_TOLERANCE).any(1).sum())

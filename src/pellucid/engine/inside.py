@@ -26,6 +26,8 @@ Seen = Mapping[str, Tensor]
 """Activations, or gradients with respect to them, by place: ``Float64[b, *shape]``."""
 Fold = Callable[[Seen, Seen], Tensor]
 """What a method makes of the activations and gradients of b rows: ``[b, …]``."""
+Flow = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(activations, gradients ``[b, *shape]``, questions ``Int[b]``) → how much of each unit goes on to the input."""
 Change = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(activation ``[b, *shape]``, rows ``Int[b]``, variants ``Int[b]``) → what the network goes on with instead."""
 LISTED = 40
@@ -156,7 +158,7 @@ def seen(
     """
     with torch.enable_grad():
         found, kept = watched(caller, flat, rows, places, differentiate=True)
-        caller.refuse_without_gradient(found, flat, rows)
+        _refuse_unfelt(found, places)
         asked = totals(found)
     leaves = [part for place in places for part in kept[place.name]]
     count = len(flat)
@@ -167,6 +169,15 @@ def seen(
     caller.tally.gradients += count * len(asked)
     activations = {place.name: _rows(place, kept[place.name], count) for place in places}
     return found.detach(), activations, gradients
+
+
+def _refuse_unfelt(found: Tensor, places: Sequence[Place]) -> None:
+    if found.grad_fn is None:
+        raise NotApplicable(
+            f"the output has no gradient with respect to {', '.join(place.name for place in places)}",
+            why="the model does not use what is returned there, or goes on without gradients",
+            fix="choose another place, or a method that only asks for outputs, such as unit_ablation or occlusion",
+        )
 
 
 def _rows(place: Place, parts: Sequence[Tensor], count: int) -> Tensor:
@@ -286,21 +297,21 @@ class Inside(SlopeMaker):
         self._each_block((len(chosen), intervals), work)
         return self._finite(sums[0], chosen)
 
-    def through(self, look: Look, points: Recipe, count: int, weights: np.ndarray) -> np.ndarray:
+    def through(self, name: str, flow: Flow, points: Recipe, count: int, weights: np.ndarray) -> np.ndarray:
         """Σ_j weights[j] · the gradient that flows through one place to the input at point j, ``Float64[Q, D]``.
 
-        The look's fold says how much of each unit is to flow: it makes ``[b, *shape]`` of the place's activations and
-        gradients (the gradients themselves for all that the target feels, those of one unit for that unit's share).
-        Points and weights are those of :meth:`gradients`.
+        ``flow(activations, gradients, questions)`` says how much of each unit is to flow, ``[b, *shape]``: the
+        gradients themselves for all that the target feels, those of one unit for that unit's share. Points and
+        weights are those of :meth:`gradients`.
         """
-        place = self.places.named(look.places[0])
+        place = self.places.named(name)
         factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
         out = torch.zeros((self.questions, self.x.shape[1]), dtype=torch.float64, device=self.x.device)
 
         def work(g: slice, c: slice) -> None:
             asked = torch.arange(g.start, g.stop).repeat_interleave(c.stop - c.start)
             steps = torch.arange(c.start, c.stop).repeat(g.stop - g.start)
-            grads = self._flowing(points(asked, steps), asked, place, look.fold)
+            grads = self._flowing(points(asked, steps), asked, place, flow)
             self._refuse_nan_slope(grads, asked)
             stacked = grads.double().reshape(g.stop - g.start, -1, grads.shape[1])
             out[g] += (factors[c] @ stacked).reshape(len(stacked), -1)
@@ -309,7 +320,7 @@ class Inside(SlopeMaker):
         self._each_block((self.questions, count), work)
         return out.cpu().numpy()
 
-    def _flowing(self, points: Tensor, questions: Tensor, place: Place, fold: Fold) -> Tensor:
+    def _flowing(self, points: Tensor, questions: Tensor, place: Place, flow: Flow) -> Tensor:
         leaf, items = points.detach().requires_grad_(), self.item(questions)
         with torch.enable_grad():
             found, kept = watched(self._caller, leaf.clone(), items, [place], differentiate=True)
@@ -318,9 +329,9 @@ class Inside(SlopeMaker):
             slopes = self._caller.differentiated(self._total(questions, items)(found), parts, keep=True)
             rows = torch.cat([place.by_row(part) for part in parts])[: len(points)]
             held, slope = rows.detach().double(), _rows(place, slopes, len(points))
-            flow = (fold({place.name: held}, {place.name: slope}).to(rows.dtype) * rows).sum()
+            total = (flow(held, slope, questions).to(rows.dtype) * rows).sum()
         self._caller.tally.gradients += 2 * len(points)
-        return self._caller.differentiated(flow, [leaf])[0]
+        return self._caller.differentiated(total, [leaf])[0]
 
     def changed(self, name: str, change: Change, variants: int) -> np.ndarray:
         """The targets with the activation at a place changed in so many ways, ``Float64[Q, variants]``.

@@ -77,13 +77,14 @@ def answer(
     from ..records.interactions import Interactions
     from ..records.rules import Rules
     from ..records.sets import Sets
+    from ..records.trace import Trace
 
     if isinstance(found, Explanation):
         return explanation(desk, found, schema, language, audience, top, kept)
     page = desk.page
     arrays = {name: getattr(found, name) for name in (*found.by_row, *found.shared) if name != "background"}
     page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
-    if isinstance(found, (Importance, Interactions, Rules, Sets)):
+    if isinstance(found, (Importance, Interactions, Rules, Sets, Trace)):
         told = [found.text(row, language, audience) for row in range(len(found))]
     else:
         told = [repr(found)]

@@ -35,6 +35,8 @@ def joined(parts: Sequence[tuple[Sequence[int], Explanation]], players: Players,
     for name in ("attributions", "errors", "base", "full", "gaps"):
         if getattr(first, name) is not None:
             arrays[name] = np.full((N, n, T) if name in ("attributions", "errors") else (N, T), np.nan)
+    if first.maps is not None:
+        arrays["maps"] = np.full((N, *first.maps.shape[1:]), np.nan)
     columns = None if first.columns is None else np.full((N, *first.columns.shape[1:]), -1)
     outputs = [("",) * T] * N
     for rows, part in parts:

@@ -12,6 +12,7 @@ from pellucid.records.interactions import Interactions
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
 from pellucid.records.study import Study
+from pellucid.records.trace import Trace
 
 KINDS = ("bar", "waterfall", "force", "image", "beeswarm", "summary")
 """The figures of an explanation by name: four of one row (bars, of all rows where none is named), two of all rows."""
@@ -151,6 +152,28 @@ def html_importance(importance: Importance) -> str:
     from . import html
 
     return html.overall_snippet(importance)
+
+
+@register("plot", Trace)
+def plot_trace(trace: Trace, row: int = 0, **options: Any) -> Any:
+    """A row's strongest units as bars."""
+    from . import figures
+
+    return figures.strongest_units(trace, row, **options).properties(background="white")
+
+
+@register("text", Trace)
+def text_trace(trace: Trace, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import inside
+
+    return inside.text(trace, row, language, audience)
+
+
+@register("html", Trace)
+def html_trace(trace: Trace) -> str:
+    from . import html, inside
+
+    return html.snippet(trace, inside.paragraphs)
 
 
 @register("html", Study)

@@ -14,11 +14,12 @@ from .profiles import correlations, distribution, distributions, missing, ranked
 from .rules import rule_list, rule_overlay
 from .sets import set_list
 from .swarms import beeswarm, summary
+from .units import strongest_units
 
 __all__ = [
     "advantage", "agreement", "agreement_matrix", "beeswarm", "beside_truth", "confusion", "confusion_counts",
     "contributions", "correlations", "curves", "curves_named", "distribution", "distributions", "force", "heat_map",
     "heatmap", "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance",
     "missing", "network", "overall", "precision_recall", "ranked_columns", "reliability", "roc", "rule_list",
-    "rule_overlay", "scatter", "scores_matrix", "set_list", "summary", "waterfall",
+    "rule_overlay", "scatter", "scores_matrix", "set_list", "strongest_units", "summary", "waterfall",
 ]  # fmt: skip
