@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -147,10 +148,11 @@ class RowMaker:
         stack = [tuple((0, size) for size in sizes)]
         while stack:
             block = stack.pop()
-            parts = cut(block, self._caller.batch)
-            if len(parts) > 1:
-                stack.extend(reversed(parts))
-                continue
+            if prod(stop - start for start, stop in block) > self._caller.batch:
+                parts = cut(block, self._caller.batch)
+                if len(parts) > 1:
+                    stack.extend(reversed(parts))
+                    continue
             try:
                 work(*(slice(*edge) for edge in block))
             except torch.OutOfMemoryError as error:
@@ -327,13 +329,15 @@ class RowMaker:
         out = np.zeros((len(points), self.targets))
 
         def work(part: slice) -> None:
+            own = items[part]
             with torch.no_grad():
                 if self.opaque:
                     found = self._caller.opaque(points[part])
                 else:
-                    found = self._caller.outputs(points[part].clone(), items[part])
-                picked = self._select(found, items[part]).double().cpu().numpy()
-            self._refuse_nan(picked, (items[part] * self.targets).numpy(), None)
+                    found = self._caller.outputs(points[part].clone(), own)
+                picked = self._select(found, own).double().cpu().numpy()
+            if not np.isfinite(picked.sum()):
+                self._refuse_nan(picked, (own * self.targets).numpy(), None)
             out[part] = picked
 
         if len(points):

@@ -138,13 +138,14 @@ def _moved(session: Session, before: np.ndarray, own: Tensor, donors: np.ndarray
     receivers, givers = np.tile(np.arange(N), R), donors.reshape(-1)
     for start in range(0, R * N, size):
         part = slice(start, start + size)
-        taken = cells[torch.from_numpy(givers[part])]
-        rows = torch.from_numpy(receivers[part])
-        other = (taken != cells[rows]).any(1).cpu()
-        rows = rows[other]
-        points = x[rows]
-        points[:, own] = taken[other.to(x.device)]
-        change[start + np.flatnonzero(other.numpy())] = session.outputs_all(points, rows) - before[rows.numpy()]
+        taken = cells[torch.from_numpy(givers[part]).to(x.device)]
+        kept = cells[torch.from_numpy(receivers[part]).to(x.device)]
+        other = (taken != kept).any(1)
+        at = np.flatnonzero(other.cpu().numpy())
+        rows = torch.from_numpy(receivers[part][at])
+        points = x.index_select(0, rows.to(x.device))
+        points[:, own] = taken[other]
+        change[start + at] = session.outputs_all(points, rows) - before[rows.numpy()]
     return change.reshape(R, N, -1)
 
 
