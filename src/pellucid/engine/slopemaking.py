@@ -116,6 +116,62 @@ class SlopeMaker(RowMaker):
 
         self._each_block((len(chosen), count), work)
 
+    @property
+    def shares(self) -> bool:
+        """Whether a player can be present to a share, and :meth:`share_slopes` be asked.
+
+        The model has gradients, and what stands for the absent does not depend on who is present.
+        """
+        return self.differentiable and not self._target.averaged and not self._removal.conditional
+
+    def share_slopes(self, coalitions: np.ndarray, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """v(S) ``Float64[Q', b]`` of shared ``coalitions`` ``Bool[b, n]`` and its derivatives, in one pass.
+
+        The derivatives ``Float64[Q', b, n]`` are those in each player's share, which mixes its own values and those of
+        the absent as in :meth:`Session.blends`: Σ over its elements of (own − reference) · ∂target/∂element, on
+        average over the reference rows. Raises what :meth:`gradients` raises, and :class:`NotApplicable` where nobody
+        can be present to a share.
+        """
+        self._refuse_without_gradient()
+        if not self.shares:
+            raise NotApplicable(
+                "players cannot be present to a share here",
+                why="what stands for the absent depends on who is present, or a loss is taken of a mean answer",
+                fix="give background=rows, or removal=Marginal(rows); or ask for no gradients",
+            )
+        values = np.zeros((len(questions), len(coalitions)))
+        slopes = np.zeros((*values.shape, self.n))
+        index = torch.as_tensor(questions, dtype=torch.long)
+        self.spent.add(*[values.size / self.questions] * 2)
+
+        def work(q: slice, c: slice, s: slice) -> None:
+            chosen = index[q].repeat_interleave(c.stop - c.start)
+            repeated = np.repeat(coalitions[None, c], q.stop - q.start, axis=0)
+            rows = self._filled(repeated, chosen, s)
+            asked = chosen.repeat_interleave(s.stop - s.start)
+            items = self.item(asked)
+            found, (slope,) = self._caller.slopes(rows, items, lambda found: [self._total(asked, items)(found)])
+            told = self._of_questions(self._select(found, items), asked).double().cpu().numpy()
+            shape = (q.stop - q.start, c.stop - c.start, s.stop - s.start)
+            self._refuse_nan(told.reshape(shape).sum(2), questions[q], lambda at: ~coalitions[c][at[1]])
+            self._refuse_nan_slope(slope, asked)
+            moved = self._by_share(slope.reshape(len(chosen), shape[2], -1), self.item(chosen), s)
+            values[q, c] += told.reshape(shape).sum(2) / self.draws
+            slopes[q, c] += moved.reshape(*shape[:2], self.n) / self.draws
+
+        self._each_block((*values.shape, self.draws), work)
+        return values, slopes
+
+    def _by_share(self, slopes: Tensor, items: Tensor, s: slice) -> np.ndarray:
+        """Gradients ``[b, s, D]`` as derivatives in the players' shares, summed over the references, ``[b, n]``."""
+        drawn = self.references[:, s] if len(self.references) == 1 else self.references[items][:, s]
+        moved = (slopes.double() * (self.x[items][:, None].double() - drawn.double())).sum(1)
+        if not self.players.every_element:
+            labels = self._labels if len(self._labels) == 1 else self._labels[items]
+            cells = torch.where(labels >= 0, labels, self.n).expand(len(moved), -1)
+            moved = moved.new_zeros((len(moved), self.n + 1)).scatter_add_(1, cells, moved)[:, : self.n]
+        return moved.cpu().numpy()
+
     def _gradient(self, points: Tensor, questions: Tensor) -> Tensor:
         """∂target/∂x at each of a batch of points, ``[b, D]``."""
         items = self.item(questions)

@@ -80,6 +80,11 @@ def drawn_pairs(rng: np.random.Generator, n: int, pairs: int, tilt: bool = False
     return Pairs(first, False)
 
 
+def pairs_by_size(rng: np.random.Generator, n: int, pairs: int) -> np.ndarray:
+    """``pairs`` distinct pairs of every size, small coalitions more often, ``Bool[pairs, n]``."""
+    return _by_size(rng, n, min(pairs, 2 ** (n - 1) - 1), -1.0)
+
+
 def everything(_: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     """All coalitions ``Bool[2ⁿ, n]`` and the weights ``Float64[2ⁿ, n]`` with φ = v · weights."""
     coalitions = (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1

@@ -13,21 +13,15 @@ from ..records.settings import Range
 from .coalition_design import drawn_pairs, odd_parts
 from .kernel_shapley import Fit, fitted_to
 from .method import Method
-from .odd_fit import Hyper
-from .odd_process import Fitter, Process
+from .odd_games import SAMPLED, Data, Games, How, OddParts
+from .odd_gp_slopes import LEAST, SlopeEstimate, may_pay
 
 POOLED = 256
 """From so many questions on, one set of hyper-parameters serves all of them."""
-SAMPLED = 24
-"""Questions whose data decide the pooled hyper-parameters."""
-EXPONENTS = (0.0, 0.25, 0.5)
-"""How far a question's own profile may bend the pooled relevance in a one-shot fit."""
 BENDING, OWN = 1e9, 4e9
 """Operations of a question's evaluations, 10 and 50 ms of them, that are worth a bent fit and a fit of its own."""
 ROUNDING = 1e-9
 """A residual below this share of the largest odd part is no residual."""
-SMALLEST = 1e-8
-"""Standard errors are at least this share of a game's scale: below it is rounding."""
 CHAIN = 2.5
 """Below so many evaluations a player the line through chains is the better answer."""
 
@@ -45,6 +39,11 @@ class OddGpShapley(Method):
     pooled relevance by each question's own first answer. None: by row for few questions or dear evaluations, pooled
     from 256 questions on, one-shot where their evaluations cost more than the bending. A pooled fit rests on 24 of the
     call's rows, so a row's answer then depends on which rows stand beside it, within its standard error.
+
+    From 16 to 128 players and 2 to 7 evaluations a player, gradients of odd parts are observed too where the model
+    gives them and a pilot says that they pay (:mod:`pellucid.methods.odd_gp_slopes`); a value with its gradient counts
+    as three evaluations. ``gradients=False`` never asks them, True always does and raises :class:`NotApplicable` where
+    there are none.
     """
 
     samples: Annotated[
@@ -52,6 +51,9 @@ class OddGpShapley(Method):
     ] = None
     fit: Annotated[
         Literal["row", "one_shot", "pooled"] | None, "hyper-parameters per row, bent, or for all; none: by the cost"
+    ] = None
+    gradients: Annotated[
+        bool | None, "observe gradients of odd parts too, a value with its gradient as three evaluations; none: a pilot"
     ] = None
 
     name: ClassVar[str] = "odd_gp_shapley"
@@ -65,10 +67,14 @@ class OddGpShapley(Method):
         n, change = session.n, session.full - session.empty
         if n == 1:
             return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
-        least = min(max(self.samples or 0, self.least(n)), 2**n)
+        least = min(max(self.samples or 0, self.least(n), LEAST if self.gradients else 0), 2**n)
         budget = session.allowance(self.samples or 2 * n + 512, least=least)
-        pairs = min((self.samples or budget) - 2, 2**n - 2, budget - 2) // 2
+        spent = min(self.samples or budget, budget)
+        if spent < 2**n and (self.gradients or (self.gradients is None and may_pay(session, spent))):
+            return self._with_slopes(session, spent)
+        pairs = min(spent - 2, 2**n - 2) // 2
         line = session.design(_design, n, pairs)
+        chosen: How | Literal["line"]
         chosen = "line" if line.pairs.exact or pairs < CHAIN * n / 2 - 1 else self.fit or _by_cost(session, pairs)
         values, errors = np.zeros((session.questions, n)), np.zeros((session.questions, n))
         games = _Games(line, chosen)
@@ -76,6 +82,11 @@ class OddGpShapley(Method):
             values[block], errors[block] = games.solved(odd, change[block])
         notes = {"pairs": pairs, "exact": line.pairs.exact, "fit": chosen}
         return Estimate(values, stderr=errors, notes=notes)
+
+    def _with_slopes(self, session: Session, budget: int) -> Estimate:
+        how: How = self.fit or _by_cost(session, budget // 2)
+        found = SlopeEstimate(session, budget, how, always=bool(self.gradients))
+        return Estimate(found.values, stderr=found.errors, notes={"exact": False, "fit": how, **found.notes()})
 
     def least(self, players: int) -> int:
         """The smallest number of evaluations it takes, both ends counted."""
@@ -89,7 +100,7 @@ def _design(rng: np.random.Generator, n: int, pairs: int) -> Fit:
     return fitted_to(drawn_pairs(rng, n, pairs, tilt=True))
 
 
-def _by_cost(session: Session, pairs: int) -> Literal["row", "one_shot", "pooled"]:
+def _by_cost(session: Session, pairs: int) -> How:
     """A fit of its own for each of few questions; of many only where what it saves costs more."""
     work = session.flops * 2 * pairs
     if session.questions < POOLED or work >= OWN:
@@ -98,14 +109,12 @@ def _by_cost(session: Session, pairs: int) -> Literal["row", "one_shot", "pooled
 
 
 class _Games:
-    """Solves games that share a design, block by block; the first block decides what is pooled."""
+    """Odd parts at one design, run by run: by the line where it is exact or chosen, by the process where it is not."""
 
-    def __init__(self, line: Fit, how: str):
+    def __init__(self, line: Fit, how: How | Literal["line"]):
         self.line, self.how = line, how
-        n = line.signs.shape[1]
-        self.signs = np.vstack([np.ones(n), line.signs])
-        self.fit = Fitter(self.signs)
-        self.pooled: Process | None = None
+        signs = np.vstack([np.ones(line.signs.shape[1]), line.signs])
+        self.games = Games(OddParts(signs), "row" if how == "line" else how)
 
     def solved(self, odd: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and standard errors ``[Q, n]`` of games with odd parts ``[Q, pairs]`` and v(N) − v(∅) ``[Q]``."""
@@ -118,51 +127,6 @@ class _Games:
         errors = np.zeros_like(values)
         left = np.flatnonzero(~additive)
         if len(left):
-            values[left], errors[left] = self._by_process(odd[left], change[left])
+            games = Data.of(change[left], odd[left])
+            values[left], errors[left] = self.games.read(self.games.processes(games), games)
         return values, errors
-
-    def _by_process(self, odd: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        data = np.column_stack([change / 2, odd]).T
-        scale = np.sqrt(np.square(data[1:]).mean(0))
-        scale = np.where(scale > 0, scale, np.abs(data[0]))
-        data = data / scale
-        if self.how == "row":
-            parts = [self._read(self._fit(one[:, None]), one[:, None]) for one in data.T]
-        else:
-            if self.pooled is None:
-                self.pooled = self._fit(data[:, :SAMPLED])
-            values, errors = self._read(self.pooled, data)
-            if self.how == "pooled":
-                parts = [(values, errors)]
-            else:
-                parts = [
-                    self._read(self._bent(self.pooled.hyper, values, row, one[:, None]), one[:, None])
-                    for row, one in enumerate(data.T)
-                ]
-        values, errors = (np.vstack(part) * scale[:, None] for part in zip(*parts, strict=True))
-        values += ((change - values.sum(1)) / values.shape[1])[:, None]
-        return values, np.maximum(errors, SMALLEST * scale[:, None])
-
-    def _fit(self, data: np.ndarray) -> Process:
-        return Process(self.signs, self.fit(data))
-
-    def _bent(self, pooled: Hyper, values: np.ndarray, row: int, data: np.ndarray) -> Process:
-        """The pooled relevance times (profile / reference)^e, with the exponent of the best evidence.
-
-        A question's profile is |φ| over its mean, plus 0.1; the reference is the profiles' geometric mean.
-        """
-        profiles = np.abs(values) / np.maximum(np.abs(values).mean(1, keepdims=True), 1e-300) + 0.1
-        reference = np.exp(np.log(profiles).mean(0))
-        tried = [Process(self.signs, pooled.reshaped((profiles[row] / reference) ** e)) for e in EXPONENTS]
-        return min(tried, key=lambda process: process.evidence(data))
-
-    def _read(self, process: Process, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values and standard errors ``[R, n]`` of ``data [rows, R]``, in units of each game's scale.
-
-        Relevances fitted to one question cost it as many degrees of freedom; pooled ones do not.
-        """
-        rows, n = process.signs.shape
-        pairs = rows - 1
-        spent = pairs / max(pairs - n, 1) if data.shape[1] == 1 else 1.0
-        errors = np.sqrt(np.outer(process.spread(data) * spent, process.variances))
-        return (process.map @ data).T, errors

@@ -10,6 +10,7 @@ in o, so their posterior mean is a matrix times the data, made once for all game
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -148,35 +149,34 @@ def inverted(lower: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Process:
-    """The process given data at ``signs [rows, n]``, the first row all ones."""
+class Reading:
+    """A process given data: values, their variances, and how well the data bear these out; what data, its kinds say.
+
+    ``signs [rows, n]`` are where odd parts were asked, the first row all ones; further data may follow theirs.
+    """
 
     signs: np.ndarray
     hyper: Hyper
 
-    @cached_property
-    def lower(self) -> np.ndarray:
-        """The Cholesky factor of M, ``Float[rows, rows]``."""
-        M = covariance(self.signs, self.signs, self.hyper)
-        M[np.diag_indices(len(M))] += self.hyper.noise * noise_shares(len(M))
-        return cholesky(M)
+    @abstractmethod
+    def _covariance(self) -> np.ndarray:
+        """M, that of the data with their noise, ``Float[data, data]``."""
+
+    @abstractmethod
+    def _readout(self) -> np.ndarray: ...
 
     @cached_property
     def readout(self) -> np.ndarray:
-        """T ``Float[rows, n]``, the covariance of the data with the Shapley values.
+        """T, the covariance of the data with the Shapley values, ``Float[data, n]``."""
+        return self._readout()
 
-        T_ai = (20/n) s_ai + b′ wᵢ s_ai ∫₋₁¹ Π_{j≠i} (1 + u wⱼ s_aj) du, by Gauss–Legendre.
-        """
-        n = self.signs.shape[1]
-        weighted = np.tanh(self.hyper.relevance) * self.signs
-        total = np.zeros_like(weighted)
-        for node, weight in zip(*gauss(min(n // 2 + 1, NODES)), strict=True):
-            factors = 1 + node * weighted
-            total += weight * factors.prod(1, keepdims=True) / factors  # Π is e^τ at most
-        return 2 * LINEAR / n * self.signs + self._height * weighted * total
+    @cached_property
+    def lower(self) -> np.ndarray:
+        """The Cholesky factor of M."""
+        return cholesky(self._covariance())
 
     @property
-    def _height(self) -> float:
+    def height(self) -> float:
         """b′ = B Π cosh(cᵢ)/sinh(τ)."""
         return float(self.hyper.height * np.exp(np.log(np.cosh(self.hyper.relevance)).sum()) / np.sinh(self.hyper.tau))
 
@@ -192,22 +192,26 @@ class Process:
 
     @cached_property
     def map(self) -> np.ndarray:
-        """H = Tᵀ M⁻¹, ``Float[n, rows]``: values = H · data."""
+        """H = Tᵀ M⁻¹, ``Float[n, data]``: values = H · data."""
         return self._solved(self._half, transposed=True).T
 
     @cached_property
     def variances(self) -> np.ndarray:
         """Posterior variances of the values, ``Float[n]``, in units of a game's own scale."""
-        prior = 4 * LINEAR / len(self.hyper.relevance) + self._height * _reach(np.tanh(self.hyper.relevance))
+        prior = 4 * LINEAR / len(self.hyper.relevance) + self.height * _reach(np.tanh(self.hyper.relevance))
         return np.maximum(prior - np.square(self._half).sum(0), 0.0)
 
     @cached_property
+    def _inverse(self) -> np.ndarray:
+        return inverted(self.lower)
+
+    @property
     def _precisions(self) -> np.ndarray:
-        """diag M⁻¹, ``Float[rows]``: one over the variance of each datum given the others."""
-        return np.diag(inverted(self.lower))
+        """diag M⁻¹, ``Float[data]``: one over the variance of each datum given the others."""
+        return np.diag(self._inverse)
 
     def evidence(self, data: np.ndarray) -> float:
-        """Minus the log likelihood of ``data [rows, 1]`` with its scale profiled out, up to a constant."""
+        """Minus the log likelihood of ``data [data, 1]`` with its scale profiled out, up to a constant."""
         rows = len(data)
         q = np.square(self._solved(data)).sum()
         return float(rows / 2 * np.log(q / rows) + np.log(np.diag(self.lower)).sum())
@@ -215,14 +219,44 @@ class Process:
     def spread(self, data: np.ndarray) -> np.ndarray:
         """How much larger than the process says its errors are, ``Float[R]``: a factor of all variances.
 
-        The largest of three: the scale of the likelihood, q/rows; the mean squared error of each pair predicted from
-        the others, over its variance; and that mean weighted by what a pair's error does to the values.
+        The largest of three: the scale of the likelihood, q/rows; the mean squared error of each datum predicted from
+        the others, over its variance; and that mean weighted by what a datum's error does to the values.
         """
-        half = self._solved(data)
-        alpha = self._solved(half, transposed=True)[1:]
-        errors = np.square(alpha) / self._precisions[1:, None]
+        likely = np.square(self._solved(data)).mean(0)
+        errors = np.square(self.each_left_out(data))[1:] * self._precisions[1:, None]
         weight = np.square(self.map[:, 1:]).sum(0) / self._precisions[1:]
-        return np.maximum.reduce([np.square(half).mean(0), errors.mean(0), weight @ errors / weight.sum()])
+        return np.maximum.reduce([likely, errors.mean(0), weight @ errors / weight.sum()])
+
+    def each_left_out(self, data: np.ndarray) -> np.ndarray:
+        """Each datum less what all others predict of it, ``Float[data, R]`` (Rasmussen & Williams 2006, eq. 5.12)."""
+        return self._told(data) / self._precisions[:, None]
+
+    def left_out(self, data: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Data less what all but ``rows`` predict of them, ``Float[rows, R]``."""
+        return np.linalg.solve(self._inverse[np.ix_(rows, rows)], self._told(data)[rows])
+
+    def _told(self, data: np.ndarray) -> np.ndarray:
+        """M⁻¹ · data."""
+        return self._solved(self._solved(data), transposed=True)
+
+
+class Process(Reading):
+    """The process given odd parts."""
+
+    def _covariance(self) -> np.ndarray:
+        M = covariance(self.signs, self.signs, self.hyper)
+        M[np.diag_indices(len(M))] += self.hyper.noise * noise_shares(len(M))
+        return M
+
+    def _readout(self) -> np.ndarray:
+        """T_ai = (20/n) s_ai + b′ wᵢ s_ai ∫₋₁¹ Π_{j≠i} (1 + u wⱼ s_aj) du, by Gauss–Legendre."""
+        n = self.signs.shape[1]
+        weighted = np.tanh(self.hyper.relevance) * self.signs
+        total = np.zeros_like(weighted)
+        for node, weight in zip(*gauss(min(n // 2 + 1, NODES)), strict=True):
+            factors = 1 + node * weighted
+            total += weight * factors.prod(1, keepdims=True) / factors  # Π is e^τ at most
+        return 2 * LINEAR / n * self.signs + self.height * weighted * total
 
 
 def _reach(w: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from .exact_shapley import MOST_PLAYERS, ExactShapley
 from .kernel_shapley import KernelShapley
 from .method import Method
 from .odd_gp_shapley import POOLED, OddGpShapley
+from .odd_gp_slopes import may_pay
 from .owen import Owen
 from .permutation_shapley import PermutationShapley
 
@@ -133,6 +134,8 @@ def chosen(session: Session, budget: int) -> tuple[Method, str]:
         return ExactShapley(), "the budget allows all coalitions"
     if session.players.hierarchy is not None:
         return Owen(), "the players stand in a hierarchy"
+    if may_pay(session, budget):
+        return OddGpShapley(), "few evaluations a player, and a model with gradients, which a pilot may add"
     if n > MANY and budget < DIVIDED * n:
         return Owen(), "there are hundreds of players and few evaluations"
     if budget < LINES * n:
