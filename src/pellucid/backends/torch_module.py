@@ -25,6 +25,7 @@ from ..problem.model import (
     Output,
     Place,
     Rows,
+    Traceable,
     Visitor,
 )
 from ..records.errors import ModelError
@@ -40,7 +41,7 @@ FEW_WEIGHTS = 2**20
 """Up to so many weights their contents are kept, beyond it only the counters of their changes."""
 
 
-class TorchModel(Differentiable, Countable, Foldable, Inspectable):
+class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
     """A ``torch.nn.Module``; compiled and data-parallel wrappings are taken off.
 
     Raises :class:`ModelError` for a module on the meta device or with lazy parameters. ``chosen`` tells
@@ -79,6 +80,10 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable):
     @property
     def identity(self) -> object:
         return self.module
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        return dict(self.module.named_modules())
 
     @property
     def version(self) -> tuple[int, ...]:

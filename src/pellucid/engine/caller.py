@@ -174,6 +174,13 @@ class Caller:
             ) from error
         return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
 
+    def counted(self, rows: int) -> None:
+        """Rows were run through the model's graph rather than the model. Raises :class:`Cancelled` on request."""
+        if self.listener.cancelled():
+            raise Cancelled("stopped on request")
+        self.tally.rows += rows
+        self.listener.advanced(rows)
+
     def opaque(self, rows: list[Any]) -> Tensor:
         """The outputs of the opaque rows of a black box."""
         return self._called(len(rows), rows)

@@ -140,16 +140,19 @@ class RowMaker:
             return items
         return items.repeat_interleave(times)
 
-    def _each_block(self, sizes: tuple[int, ...], work: Callable[..., None]) -> None:
+    def _each_block(self, sizes: tuple[int, ...], work: Callable[..., None], most: int | None = None) -> None:
         """``work(slice, …)`` for near-equal blocks of at most one batch; smaller ones once memory has run out.
+
+        ``most`` is the number of cells in a block where it is not the batch; it shrinks with the batch.
 
         ``work`` writes its result last, so a block that ran out of memory has written nothing.
         """
-        stack = [tuple((0, size) for size in sizes)]
+        stack, per_row = [tuple((0, size) for size in sizes)], (most or self._caller.batch) / self._caller.batch
         while stack:
             block = stack.pop()
-            if prod(stop - start for start, stop in block) > self._caller.batch:
-                parts = cut(block, self._caller.batch)
+            size = max(1, int(self._caller.batch * per_row))
+            if prod(stop - start for start, stop in block) > size:
+                parts = cut(block, size)
                 if len(parts) > 1:
                     stack.extend(reversed(parts))
                     continue

@@ -27,13 +27,14 @@ from .budget import Budget, Spent
 from .cache import shared_design
 from .caller import Caller
 from .inside import Inside, Look
+from .walking import Walker
 
 T = TypeVar("T")
 SWEEP = 2**21
 """Values held at once while a shared design is swept over all questions."""
 
 
-class Session(Inside):
+class Session(Inside, Walker):
     """One problem's rows with equal n, ready to be asked.
 
     Attributes

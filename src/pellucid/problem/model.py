@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..records.errors import ModelError
 
@@ -70,6 +70,15 @@ class Differentiable(Model):
 
 class Countable(Model):
     """A model whose operations can be counted on one row, so that the best batch can be told beforehand."""
+
+
+class Traceable(Model):
+    """A model made of torch operations, so that running one row shows the graph of them."""
+
+    @property
+    @abstractmethod
+    def layers(self) -> Mapping[str, nn.Module]:
+        """Its modules by path, the whole one as ``""``: so that an operation can be told by its layer."""
 
 
 @dataclass(frozen=True, eq=False)

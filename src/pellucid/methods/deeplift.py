@@ -1,0 +1,34 @@
+"""DeepLIFT: the difference of the output to that of a reference, passed back difference by difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..engine.estimate import Estimate
+from ..engine.session import Session
+from ..operations.manner import RESCALED
+from ..problem.model import Traceable
+from .method import Method
+
+
+@dataclass(frozen=True)
+class DeepLift(Method):
+    """φ = m ∘ (x − x′), m the product of multipliers Δy/Δu along all paths (Shrikumar et al. 2017, arXiv 1704.02685).
+
+    Exact for any mixture of the operations in :mod:`pellucid.operations.rules`: every operation has a multiplier with
+    Δy = Σ m Δu, so contributions add up to f(x) − f(x′) to rounding. x′ is the mean of the removal's reference rows.
+    """
+
+    name: ClassVar[str] = "deeplift"
+    title: ClassVar[str] = "DeepLIFT"
+    source: ClassVar[str] = "Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685, sections 3.3 and 3.5.1"
+    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
+
+    def estimate(self, session: Session) -> Estimate:
+        found = session.walked(RESCALED, session.start[:, None])
+        return Estimate(session.pool(found), base=session.start_values)
+
+    def cost(self, players: int) -> float:
+        return 3.0

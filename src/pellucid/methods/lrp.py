@@ -1,0 +1,84 @@
+"""Layer-wise relevance propagation: the output handed back through the layers, each sharing out what it received."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+
+from ..engine.estimate import Estimate
+from ..engine.session import Session
+from ..operations.lrp import AlphaBeta, Box, Composite, Epsilon, Flat, Gamma, given
+from ..operations.manner import Manner
+from ..problem.model import Traceable
+from ..records.settings import Range
+from .method import Method
+
+RuleName = Literal["epsilon", "z_plus", "gamma", "alpha_beta", "epsilon_plus", "epsilon_plus_flat", "epsilon_gamma_box"]
+
+
+@dataclass(frozen=True)
+class Lrp(Method):
+    """R_i = Σ_j (share of i in j) · R_j from the output down to the inputs (Bach et al. 2015, PLoS ONE 10:e0130140).
+
+    ``epsilon`` is the z-rule with a small ε, 0 for LRP-0; ``z_plus``, ``gamma`` and ``alpha_beta`` treat every layer
+    with weights alike; ``epsilon_plus`` takes z⁺ for convolutions and ε for matrix products, ``epsilon_plus_flat`` and
+    ``epsilon_gamma_box`` have rules of their own for the first layers. None: ``epsilon_plus`` where there are
+    convolutions, else ``epsilon``. Sums conserve by themselves, products give half to each factor, and what attention's
+    softmax or a norm's statistics say counts as given (Achtibat et al. 2024, arXiv 2402.05602). Biases keep what they
+    took; how much is left behind each layer stands in the notes.
+
+    LRP is said to be patented, and free for personal and scientific use only: decide for yourself.
+    """
+
+    rule: Annotated[RuleName | None, "how layers with weights share out; none: chosen from the network"] = None
+    epsilon: Annotated[float, Range(0.0, 1.0), "added to denominators, away from zero"] = 1e-6
+    gamma: Annotated[float, Range(0.0, 100.0), "how much more contributions of the output's own sign count"] = 0.25
+    alpha: Annotated[float, Range(1.0, 10.0), "weight of positive contributions in alpha_beta; β is α − 1"] = 2.0
+    low: Annotated[float, "the smallest input, for epsilon_gamma_box"] = 0.0
+    high: Annotated[float, "the largest input, for epsilon_gamma_box"] = 1.0
+    conservation: Annotated[bool, "note for the first row how much is left behind each layer"] = True
+
+    name: ClassVar[str] = "lrp"
+    title: ClassVar[str] = "Layer-wise relevance propagation"
+    source: ClassVar[str] = "Bach et al. 2015, PLoS ONE 10:e0130140; Montavon et al. 2019, chapter 10 of LNCS 11700"
+    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    promises: ClassVar[tuple[str, ...]] = ()
+    known_as: ClassVar[tuple[str, ...]] = ("layerwise_relevance_propagation", "layer_wise_relevance_propagation")
+
+    def estimate(self, session: Session) -> Estimate:
+        manner, rule = self._manner(session)
+        found = session.walked(manner)
+        scale = np.where(session.full == 0, np.nan, session.full)
+        notes = {"rule": rule, "kept": found.sum(1) / scale}
+        if self.conservation:
+            notes["conserved"] = session.conserved(manner)
+        return Estimate(session.pool(found), base=np.zeros_like(session.full), notes=notes)
+
+    def _manner(self, session: Session) -> tuple[Manner, str]:
+        """The walk, and the name of the rule it follows."""
+        rule = self.rule or self._chosen(session)
+        composite = self._composite(rule)
+        return Manner((rule, composite), composite.rules, stops=given, units=composite.units), rule
+
+    def _chosen(self, session: Session) -> str:
+        names = [str(node.target) for node in session.network.graph.graph.nodes]
+        return "epsilon_plus" if any("convolution" in name for name in names) else "epsilon"
+
+    def _composite(self, rule: str) -> Composite:
+        epsilon = Epsilon(self.epsilon)
+        plus, gamma = AlphaBeta(1.0, 0.0, self.epsilon), Gamma(self.gamma, self.epsilon)
+        both = AlphaBeta(self.alpha, self.alpha - 1, self.epsilon)
+        return {
+            "epsilon": Composite(epsilon, epsilon),
+            "z_plus": Composite(plus, plus),
+            "gamma": Composite(gamma, gamma),
+            "alpha_beta": Composite(both, both),
+            "epsilon_plus": Composite(epsilon, plus),
+            "epsilon_plus_flat": Composite(epsilon, plus, Flat(self.epsilon)),
+            "epsilon_gamma_box": Composite(epsilon, gamma, Box(self.low, self.high, self.epsilon)),
+        }[rule]
+
+    def cost(self, players: int) -> float:
+        return 2.0
