@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -207,8 +207,9 @@ class RowMaker:
             index = self._items_of(items[g], shape[1] * shape[2])
             picked = self._summed(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
             picked = picked.double().cpu().reshape(*shape, -1)
-            self._refuse_nan_block(picked, items[g], None if elements else coalitions[c])
-            out[g, :, c] += picked.sum(2).transpose(1, 2)
+            total = picked.sum(2)
+            self._refuse_nan_block(total, picked, items[g], None if elements else coalitions[c])
+            out[g, :, c] += total.transpose(1, 2)
 
         self._each_block((len(items), len(coalitions), self.draws), work)
         return self._of_means(out.div_(self.draws), items)
@@ -233,8 +234,9 @@ class RowMaker:
             index = self._items_of(items[g], hidden.shape[1] * hidden.shape[2])
             found = self._caller.outputs_behind(fold.beginning, hidden.reshape(-1, hidden.shape[-1]))
             picked = self._summed(found, index).double().cpu().reshape(*hidden.shape[:3], -1)
-            self._refuse_nan_block(picked.transpose(1, 2), items[g], coalitions[c])
-            out[g, :, c] += picked.sum(1).transpose(1, 2)
+            total = picked.sum(1)
+            self._refuse_nan_block(total, picked.transpose(1, 2), items[g], coalitions[c])
+            out[g, :, c] += total.transpose(1, 2)
 
         self._each_block((len(items), len(coalitions), self.draws), work)
         return self._of_means(out.div_(self.draws), items)
@@ -352,8 +354,8 @@ class RowMaker:
     def _row_name(self, item: int) -> str:
         return f"row {self._rows[item]}"
 
-    def _refuse_nan_block(self, picked: Tensor, items: Tensor, coalitions: Tensor | None) -> None:
-        if bool(torch.isfinite(picked.sum())):
+    def _refuse_nan_block(self, total: Tensor, picked: Tensor, items: Tensor, coalitions: Tensor | None) -> None:
+        if isfinite(total.sum().item()):  # of a single number Python asks in a tenth of the time that torch takes
             return
         bad = ~torch.isfinite(picked).all(-1).all(-1)
         if not bool(bad.any()):
