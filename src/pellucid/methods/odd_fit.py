@@ -98,7 +98,8 @@ class Posterior:
 def expected(moved: Sequence[np.ndarray]) -> np.ndarray:
     """½ tr(AᵢAⱼ) − tr Aᵢ tr Aⱼ/(2 rows) for Aᵢ = M⁻¹ ∂M/∂xᵢ: the likelihood's Fisher information of a scaled game."""
     traces = np.array([np.trace(one) for one in moved])
-    crossed = np.array([[np.vdot(one, other.T) for other in moved] for one in moved])
+    turned = [np.ascontiguousarray(one.T) for one in moved]
+    crossed = np.array([[np.vdot(one, other) for other in turned] for one in moved])
     return (crossed - np.outer(traces, traces) / len(moved[0])) / 2
 
 
@@ -127,8 +128,8 @@ def descended(first: tuple[Likelihood, np.ndarray], last: tuple[Likelihood, np.n
     n, noises = last[0].n, last[0].noises
     prior = Prior(n, noises)
     x, before = prior.centre, np.zeros(n + 2 + noises)
-    common, own = np.delete(np.arange(len(x)), slice(1, n + 1)), slice(1, n + 1)
-    information = np.empty(0)
+    common, own = np.append(0, np.arange(n + 1, len(x))), slice(1, n + 1)
+    information, (least, most) = np.empty(0), prior.bounds
     for step in range(STEPS):
         likelihood, data = first if step < FIRST else last
         here = likelihood.at(x, data)
@@ -138,8 +139,8 @@ def descended(first: tuple[Likelihood, np.ndarray], last: tuple[Likelihood, np.n
         ratio = np.exp(x[own])
         downhill[own] /= prior.precision[own] + likelihood.curvature * ratio / ratio.mean()
         downhill[common] = np.linalg.solve(information, downhill[common])
-        move = downhill * min(1.0, LONGEST / max(float(np.linalg.norm(downhill)), 1e-300)) + KEPT * before
-        after = np.clip(x + move, *prior.bounds)
+        move = downhill * min(1.0, LONGEST / max(float(np.sqrt(downhill @ downhill)), 1e-300)) + KEPT * before
+        after = np.minimum(np.maximum(x + move, least), most)
         x, before = after, after - x
     return Hyper.of(x, n)
 

@@ -24,21 +24,25 @@ ENDS = 1e-3
 """Share of the noise that v(everyone) − v(nobody), known exactly, keeps."""
 NODES = 40
 """Gauss–Legendre nodes at most: exact up to 80 players."""
-ASKED = 4
+ASKED = 2
 """Players whose relevance is varied to tell the curvature of all."""
 
 
 def covariance(signs: np.ndarray, others: np.ndarray, hyper: Hyper) -> np.ndarray:
     """k(s, s′) for ``signs [a, n]`` and ``others [b, n]``: ``Float[a, b]``, without noise."""
-    return LINEAR / signs.shape[1] * (signs @ others.T) + hyper.height * ratios(signs, others, hyper.relevance)[0]
+    return LINEAR / signs.shape[1] * (signs @ others.T) + ratios(signs, others, hyper)[0]
 
 
-def ratios(signs: np.ndarray, others: np.ndarray, relevance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """sinh(t)/sinh(τ) and cosh(t)/sinh(τ), with exponents shifted by τ so that neither overflows."""
-    t, tau = (signs * relevance) @ others.T, relevance.sum()
-    rising, falling = np.exp(t - tau), np.exp(-t - tau)
-    below = -np.expm1(-2 * tau)
-    return (rising - falling) / below, (rising + falling) / below
+def ratios(signs: np.ndarray, others: np.ndarray, hyper: Hyper) -> tuple[np.ndarray, np.ndarray]:
+    """B sinh(t)/sinh(τ) and B cosh(t)/sinh(τ), ``Float[a, b]``; exponents are shifted by τ, so that none overflows."""
+    t, tau = (signs * hyper.relevance) @ others.T, hyper.tau
+    t -= tau
+    rising, scale = np.exp(t, out=t), hyper.height / -np.expm1(-2 * tau)
+    rising *= scale
+    falling = np.exp(-2 * tau) * scale**2 / rising
+    odd = rising - falling
+    rising += falling
+    return odd, rising
 
 
 def noise_shares(n: int) -> np.ndarray:
@@ -52,7 +56,8 @@ class Fitter:
     def __init__(self, signs: np.ndarray):
         self._few, self._most = (spread_out(len(signs), most) for most in (FEW, MOST))
         self._first = OddLikelihood(signs[self._few])
-        self._last = OddLikelihood(signs[self._most]) if len(self._most) > len(self._few) else self._first
+        more = len(self._most) > len(self._few)
+        self._last = OddLikelihood(signs[self._most], self._first) if more else self._first
 
     def __call__(self, data: np.ndarray) -> Hyper:
         """Hyper-parameters for ``data [rows, R]``, every column a game with a scale of its own."""
@@ -60,18 +65,22 @@ class Fitter:
 
 
 class OddLikelihood:
-    """The likelihood of odd parts at ``signs [rows, n]``, the first row all ones."""
+    """The likelihood of odd parts at ``signs [rows, n]``, the first row all ones.
+
+    Its curvature is that of a few players, evenly spread: at the start all are alike but for the luck of the design.
+    Where ``part`` of the design has told it, it is taken to grow with the rows: near enough for the length of steps.
+    """
 
     noises = 1
 
-    def __init__(self, signs: np.ndarray):
-        self.signs, self.n = signs, signs.shape[1]
+    def __init__(self, signs: np.ndarray, part: OddLikelihood | None = None):
+        self.signs, self.n, self._part = signs, signs.shape[1], part
         self._line = LINEAR / self.n * (signs @ signs.T)
 
     def at(self, x: np.ndarray, data: np.ndarray) -> Posterior:
         hyper, rows, signs = Hyper.of(x, self.n), len(self.signs), self.signs
         c, tau = hyper.relevance, hyper.tau
-        odd, even = (hyper.height * part for part in ratios(signs, signs, c))
+        odd, even = ratios(signs, signs, hyper)
         noise = hyper.noise * noise_shares(rows)
         M = self._line + odd
         M[np.diag_indices(rows)] += noise
@@ -95,10 +104,11 @@ class OddLikelihood:
 
     @cached_property
     def _curvature(self) -> float:
-        """Of a few players, evenly spread; at the start all are alike but for the luck of the design."""
+        if self._part is not None:
+            return self._part.curvature * len(self.signs) / len(self._part.signs)
         x = Prior(self.n, self.noises).centre
         hyper, signs = Hyper.of(x, self.n), self.signs
-        odd, even = (hyper.height * part for part in ratios(signs, signs, hyper.relevance))
+        odd, even = ratios(signs, signs, hyper)
         M = self._line + odd
         M[np.diag_indices(len(M))] += hyper.noise * noise_shares(len(M))
         inverse, found = inverted(cholesky(M)), []
@@ -121,7 +131,9 @@ def profiled(lower: np.ndarray, inverse: np.ndarray, data: np.ndarray) -> tuple[
     alpha = inverse @ data
     q = np.maximum((data * alpha).sum(0), 1e-300)
     value = rows / 2 * np.log(q / rows).mean() + np.log(np.diag(lower)).sum()
-    return float(value), (inverse - (alpha * (rows / q)) @ alpha.T / games) / 2
+    G = (alpha * (-rows / (2 * games * q))) @ alpha.T
+    G += inverse / 2
+    return float(value), G
 
 
 def by_relevance(u: np.ndarray, by_height: float, hyper: Hyper) -> np.ndarray:
@@ -142,9 +154,10 @@ def inverted(lower: np.ndarray) -> np.ndarray:
     """The inverse of a matrix from its Cholesky factor."""
     from scipy.linalg import lapack
 
-    found, fault = lapack.dpotri(lower.T, lower=0)  # pyright: ignore[reportAttributeAccessIssue]
+    half, fault = lapack.dpotri(lower.T, lower=0)  # pyright: ignore[reportAttributeAccessIssue]
     assert fault == 0, fault
-    found += np.tril(found.T, -1)  # the half that was not asked for holds the factor's zeros
+    found = half + half.T  # the half that was not asked for holds the factor's zeros
+    found[np.diag_indices(len(found))] /= 2
     return found
 
 

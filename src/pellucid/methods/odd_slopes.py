@@ -13,7 +13,6 @@ between them, and a noise of the gradients' own, fitted like the rest, says how 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -39,21 +38,23 @@ class SlopeFitter:
 
     def __init__(self, signs: np.ndarray, sloped: int):
         self._few, self._first = _part(signs, sloped, FEW)
-        self._most, self._last = _part(signs, sloped, MOST)
+        self._most, self._last = _part(signs, sloped, MOST, self._first)
 
     def __call__(self, data: np.ndarray) -> Hyper:
         """Hyper-parameters for ``data [rows + sloped · n, R]``, every column a game with a scale of its own."""
         return descended((self._first, data[self._few]), (self._last, data[self._most]))
 
 
-def _part(signs: np.ndarray, sloped: int, most: int) -> tuple[np.ndarray, SlopeLikelihood]:
+def _part(
+    signs: np.ndarray, sloped: int, most: int, before: SlopeLikelihood | None = None
+) -> tuple[np.ndarray, SlopeLikelihood]:
     """Which data a stage of the fit looks at, about ``most`` odd parts and as many slopes; and their likelihood."""
     rows, n = signs.shape
     own = spread_out(sloped, max(most // n, 2))
     others = sloped + spread_out(rows - sloped, most) if rows > sloped else np.empty(0, dtype=int)
     kept = np.concatenate([own, others])
     slopes = rows + (own[:, None] * n + np.arange(n)).ravel()
-    return np.concatenate([kept, slopes]), SlopeLikelihood(signs[kept], len(own))
+    return np.concatenate([kept, slopes]), SlopeLikelihood(signs[kept], len(own), before)
 
 
 def assembled(signs: np.ndarray, sloped: int, c: np.ndarray, parts: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -95,23 +96,20 @@ class SlopeLikelihood:
 
     noises = 2
 
-    def __init__(self, signs: np.ndarray, sloped: int):
+    def __init__(self, signs: np.ndarray, sloped: int, part: SlopeLikelihood | None = None):
         self.signs, self.sloped, self.n = signs, sloped, signs.shape[1]
         self._line = line(signs, sloped)
-
-    @cached_property
-    def _of_odd_parts(self) -> float:
-        return OddLikelihood(self.signs).curvature
+        self._odd_parts = OddLikelihood(signs, part and part._odd_parts)
 
     @property
     def curvature(self) -> float:
         """That of the odd parts, and ½ for each pair with slopes: each player's slopes tell their own scale."""
-        return self._of_odd_parts + self.sloped / 2
+        return self._odd_parts.curvature + self.sloped / 2
 
     def at(self, x: np.ndarray, data: np.ndarray) -> Posterior:
         hyper, rows, slopes = Hyper.of(x, self.n), len(self.signs), self.sloped * self.n
         c, tau = hyper.relevance, hyper.tau
-        odd, even = (hyper.height * part for part in ratios(self.signs, self.signs, c))
+        odd, even = ratios(self.signs, self.signs, hyper)
         by_height = assembled(self.signs, self.sloped, c, (odd, even, odd))
         spread = noise(rows, slopes, hyper)
         M = self._line + by_height
@@ -159,7 +157,7 @@ class SlopeProcess(Reading):
 
     def _covariance(self) -> np.ndarray:
         c = self.hyper.relevance
-        odd, even = (self.hyper.height * part for part in ratios(self.signs, self.signs, c))
+        odd, even = ratios(self.signs, self.signs, self.hyper)
         M = line(self.signs, self.sloped) + assembled(self.signs, self.sloped, c, (odd, even, odd))
         M[np.diag_indices(len(M))] += noise(len(self.signs), self.sloped * len(c), self.hyper)
         return M
