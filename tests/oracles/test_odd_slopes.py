@@ -12,7 +12,7 @@ from pellucid.methods import OddGpShapley
 from pellucid.methods.odd_fit import Hyper
 from pellucid.methods.odd_process import covariance
 from pellucid.methods.odd_slopes import SlopeLikelihood, SlopeProcess, noise
-from pellucid.records.errors import BudgetError, NotApplicable
+from pellucid.records.errors import BudgetError, NotApplicable, NotFiniteError
 from pellucid.removals import ConditionalGaussian, Constant
 
 N, SLOPED = 5, 3
@@ -237,6 +237,29 @@ def test_what_gives_no_gradient_in_shares_is_refused_where_they_are_asked_for():
     assert (
         "gradients" not in pellucid.explain(network(20, 1), x, "odd_gp_shapley", removal=conditional, budget=100).notes
     )
+
+
+class Detached(torch.nn.Module):
+    def forward(self, x):
+        return torch.tanh(x).sum(1, keepdim=True).detach()
+
+
+class Rooted(torch.nn.Module):
+    """Finite everywhere, with an infinite gradient where a column is 0: where it is absent."""
+
+    def forward(self, x):
+        return x.abs().sqrt().cumsum(1)[:, 1::2].prod(1, keepdim=True) ** 0.1
+
+
+@pytest.mark.parametrize("module", [Detached(), Rooted()])
+@pytest.mark.parametrize("method", ["odd_gp_shapley", "shapley"])
+@pytest.mark.parametrize("budget", [40, 100])
+def test_a_network_without_a_usable_gradient_is_asked_for_values_alone(module, method, budget):
+    found = pellucid.explain(module, rows_of(2, 20), method, removal=ZERO, budget=budget)
+    assert not any(found.notes["gradients"]) and "gradient" in found.notes["because"]
+    np.testing.assert_allclose(found.values.sum(1), (found.full - found.base)[:, 0], atol=1e-9)
+    with pytest.raises((NotApplicable, NotFiniteError), match="gradient"):
+        pellucid.explain(module, rows_of(2, 20), OddGpShapley(gradients=True), removal=ZERO, budget=budget)
 
 
 def test_the_budget_is_kept(wide):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..records.errors import NotApplicable, NotFiniteError
 from ..records.settings import Range
 from .coalition_design import drawn_pairs, odd_parts
 from .kernel_shapley import Fit, fitted_to
@@ -69,9 +70,16 @@ class OddGpShapley(Method):
             return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
         least = min(max(self.samples or 0, self.least(n), LEAST if self.gradients else 0), 2**n)
         budget = session.allowance(self.samples or 2 * n + 512, least=least)
-        spent = min(self.samples or budget, budget)
+        spent, notes = min(self.samples or budget, budget), dict[str, Any]()
         if spent < 2**n and (self.gradients or (self.gradients is None and may_pay(session, spent))):
-            return self._with_slopes(session, spent)
+            before = session.spent.evaluations
+            try:
+                return self._with_slopes(session, spent)
+            except (NotApplicable, NotFiniteError) as error:  # only the gradient is to blame, or else values are, too
+                if self.gradients:
+                    raise
+                notes = {"gradients": np.zeros(session.questions, dtype=bool), "because": error.what}
+                spent = max(spent - int(np.ceil(session.spent.evaluations - before)), least)
         pairs = min(spent - 2, 2**n - 2) // 2
         line = session.design(_design, n, pairs)
         chosen: How | Literal["line"]
@@ -80,7 +88,7 @@ class OddGpShapley(Method):
         games = _Games(line, chosen)
         for block, odd in odd_parts(session, line.pairs, SAMPLED):
             values[block], errors[block] = games.solved(odd, change[block])
-        notes = {"pairs": pairs, "exact": line.pairs.exact, "fit": chosen}
+        notes = {"pairs": pairs, "exact": line.pairs.exact, "fit": chosen, **notes}
         return Estimate(values, stderr=errors, notes=notes)
 
     def _with_slopes(self, session: Session, budget: int) -> Estimate:
