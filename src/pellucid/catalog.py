@@ -103,6 +103,8 @@ def _read(setting: Setting, value: Any, kind: type[Settings]) -> Any:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
         if int in types and "," in value and any(get_origin(part) is tuple for part in types):
             return tuple(int(part) for part in value.split(","))
+        if tuple[str, ...] in types and "," in value:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         if int in types:
             return int(value)
         if float in types:

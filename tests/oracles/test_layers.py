@@ -12,6 +12,7 @@ from networks import NETWORKS
 from torch import nn
 
 import pellucid
+from pellucid.catalog import find
 from pellucid.records.errors import InputError, NotApplicable, StoreError, UnknownName
 from pellucid.records.explanation import Explanation
 from pellucid.records.trace import Trace
@@ -262,11 +263,32 @@ def test_wrong_units_and_layers_are_told_in_sentences():
         explained(net, x, "neuron_attribution", layer="layer2", unit=(1, 1))
     with pytest.raises(UnknownName, match="did you mean 'layer2'"):
         explained(net, x, "layer_conductance", layer=("layer1", "layer9"))
+    assert find("methods", "layer_conductance", {"layer": "layer1, layer2"}).layer == ("layer1", "layer2")
     with pytest.raises(NotApplicable, match="no hidden layer"):
         explained(nn.Sequential(nn.Linear(4, 2).double()), rows(), "layer_activation")
     lstm, x = NETWORKS["lstm"]()
     with pytest.raises(NotApplicable, match=r"no gradient with respect to recurrent\[2\]"):
         explained(lstm, x, "layer_gradient_x_activation", layer="recurrent[2]")
+
+
+class Tokens(nn.Module):
+    """Takes whole numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.embedding(x).mean(1)))
+
+
+def test_whole_numbers_have_no_path_and_still_an_inside():
+    net, x = Tokens(), torch.arange(6).reshape(2, 3)
+    e = explained(net, x, "layer_gradient_x_activation", layer="embedding")
+    assert e.values.shape == (2, 3, 4) and e.values.any()
+    for method in ("layer_conductance", "internal_influence", "neuron_attribution"):
+        with pytest.raises(NotApplicable, match="not floating-point numbers"):
+            explained(net, x, method, layer="embedding")
 
 
 # The record ---------------------------------------------------------------------------------------

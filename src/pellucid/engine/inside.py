@@ -243,8 +243,9 @@ class Inside(SlopeMaker):
     ) -> np.ndarray:
         """Σ_j weights[j] · what the look makes of activations and gradients at point j, ``Float64[Q, …]``.
 
-        Points and weights are those of :meth:`gradients`.
+        Points and weights are those of :meth:`gradients`, and so is what is raised.
         """
+        self._refuse_without_gradient()
         places = [self.places.named(name) for name in look.places]
         chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(questions)
         factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
@@ -278,6 +279,7 @@ class Inside(SlopeMaker):
         ``fold(activations, gradients, run)`` gets ``Float64[g, k + 1, *shape]`` for the k intervals ``run`` of g
         questions and makes ``[g, …]`` of them.
         """
+        self._refuse_without_gradient()
         places = [self.places.named(name) for name in names]
         chosen = torch.arange(self.questions) if questions is None else torch.as_tensor(questions)
         sums: list[Tensor] = []
@@ -304,6 +306,7 @@ class Inside(SlopeMaker):
         gradients themselves for all that the target feels, those of one unit for that unit's share. Points and
         weights are those of :meth:`gradients`.
         """
+        self._refuse_without_gradient()
         place = self.places.named(name)
         factors = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=self.x.device)
         out = torch.zeros((self.questions, self.x.shape[1]), dtype=torch.float64, device=self.x.device)
