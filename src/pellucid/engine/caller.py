@@ -253,10 +253,10 @@ class Caller:
 
     def learn(self) -> None:
         """Find the batch size, and whether an answer depends on its neighbours or on chance."""
-        known = _KEPT.setdefault(self.model.identity, {})
-        if self._key not in known:
+        known, key = _KEPT.setdefault(self.model.identity, {}), self._key
+        if key not in known:
             self.remember(self._probed())
-        self.learned = known[self._key]
+        self.learned = known[key]
         self.batch = 1 if self.learned.coupled else self.learned.batch
 
     def remember(self, learned: Learned) -> None:

@@ -51,9 +51,9 @@ class Players:
         for row, names in enumerate(self.names):
             if not names:
                 raise InputError("there are no players", where=f"row {row}", fix="give at least one element to someone")
-            held = np.unique(labels[row][labels[row] >= 0])
-            if not np.array_equal(held, np.arange(len(names))):
-                missing = sorted(set(range(len(names))) - set(held.tolist()))[:5]
+            sizes = np.bincount(labels[row] + 1, minlength=len(names) + 1)[1:]
+            if len(sizes) > len(names) or not sizes.all():
+                missing = np.flatnonzero(sizes[: len(names)] == 0).tolist()[:5]
                 raise InputError(
                     f"labels and names of the players disagree: {len(names)} names, players without elements {missing}",
                     where=f"row {row}",
