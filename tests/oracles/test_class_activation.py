@@ -12,7 +12,7 @@ from networks import NETWORKS
 from torch import nn
 
 import pellucid
-from pellucid.records.errors import NotApplicable, UnknownName
+from pellucid.records.errors import InputError, NotApplicable, UnknownName
 
 GRADIENT_MAPS = ("grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "xgrad_cam")
 EVERY = ("cam", *GRADIENT_MAPS, "eigen_cam", "ablation_cam", "score_cam")
@@ -296,3 +296,30 @@ def test_a_record_keeps_its_maps(tmp_path):
     back = type(e).load(e.save(tmp_path / "e"))
     np.testing.assert_array_equal(back.maps, e.maps)
     assert back[1].maps.shape == (1, 4, 4, 4)
+
+
+# Nothing is absent ---------------------------------------------------------------------------------
+
+
+def test_what_absent_means_is_neither_asked_nor_told_where_nothing_is_removed():
+    net, x = Pooled(), pictures()
+    explained(net, x, "grad_cam")
+    e = explained(net, x, "grad_cam")
+    assert e.cost.rows == 3 and np.isnan(e.base).all() and np.isnan(e.gap).all()
+    assert not any(caution.code == "zero_baseline" for caution in e.warnings)
+    assert "absent" not in e.text(0) and "→" not in repr(e) and e.text(0, language="zh", audience="person")
+    assert "<" in e._repr_html_() and e.plot(0).to_dict() and e.plot("bar", row=0).to_dict()
+    with pytest.raises(InputError, match="start nowhere"):
+        e.plot("waterfall", row=0)
+    said = explained(net, x, "grad_cam", background=torch.zeros(1, 3, 8, 8))
+    assert said.cost.rows == 4 and np.isfinite(said.base).all() and "absent" in said.text(0)
+    np.testing.assert_allclose(said.maps, e.maps, rtol=1e-6)
+
+
+def test_maps_are_graded_beside_controls():
+    net, x = Pooled(), pictures()
+    e = explained(net, x, "hires_cam", players=pellucid.players.Patches(4))
+    scores = pellucid.evaluate(net, x, e, metrics=("abpc", "completeness_gap", "sparseness"))
+    assert [score.status for score in scores][:1] == ["ok"]
+    compared = pellucid.compare(net, x, ("grad_cam", "saliency"), metrics="abpc", players=pellucid.players.Patches(4))
+    assert {name for name, _ in compared.ranking} == {"grad_cam", "saliency"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,14 @@ def opened(
     bound: BoundTarget | None = None,
     slopes: bool = False,
     look: Callable[[Places], Look | None] | None = None,
+    ends: bool = True,
 ) -> Generator[Opened]:
     """Sessions on ``problem``; the model is alone with us inside and untouched afterwards.
 
     ``parts`` holds (rows in the caller's order, session). ``bound`` replaces the binding of the target,
     for judging an explanation by the very numbers it explained. With ``slopes`` the pass that binds the target
-    also gives the gradients at the rows; with ``look``, what is to be seen inside the network at them.
+    also gives the gradients at the rows; with ``look``, what is to be seen inside the network at them; with ``ends``
+    also v(nobody), where it can be had along the way.
     """
     if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
@@ -75,7 +77,7 @@ def opened(
     caller = Caller(problem.model, inputs, listener or Silent())
     with caller.guarded():
         caller.learn()
-        references = single_reference(problem, inputs, int(seed))
+        references = single_reference(problem, inputs, int(seed)) if ends else None
         wanted = None if look is None else look(Places(caller))
         bind = binding(problem, order, bound)
         if bound is None and problem.target.at_once:
@@ -184,8 +186,9 @@ def explain(
     budget = Budget.of(budget)
     began = time.perf_counter()
     with opened(
-        problem, method.name, seed=seed, budget=budget, listener=listener, slopes=method.at_rows, look=method.look
-    ) as run:
+        problem, method.name, seed=seed, budget=budget, listener=listener, slopes=method.at_rows, look=method.look,
+        ends=_asks_nobody(method, problem),
+    ) as run:  # fmt: skip
         estimates = [
             (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts
         ]
@@ -202,6 +205,11 @@ def _checked(estimate: Estimate, session: Session, method: Estimator) -> Estimat
     return estimate
 
 
+def _asks_nobody(method: Estimator, problem: Problem) -> bool:
+    """Whether v(nobody) is worth asking: for a method that removes nothing, only where "absent" was given a meaning."""
+    return method.removes or all(caution.code != "zero_baseline" for caution in problem.cautions)
+
+
 Parts = Sequence[tuple[np.ndarray, Session, Estimate]]
 """What a method found: (rows in the caller's order, session, estimate) of each part."""
 
@@ -213,10 +221,12 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
             f"{method.name} speaks of all rows together, and these rows have different players",
             fix="give players that all rows share",
         )
-    arrays = _arrays(kind, estimates, len(problem.inputs), run.target.count)
+    told = [(rows, session, _with_base(method, problem, session, estimate)) for rows, session, estimate in estimates]
+    arrays = _arrays(kind, told, len(problem.inputs), run.target.count)
     base, full = arrays["base"], arrays["full"]
     own = method.own_removal
-    given = [caution for caution in problem.cautions if not own or caution.code not in OF_REMOVAL]
+    unmoved = bool(own) or not _asks_nobody(method, problem)
+    given = [caution for caution in problem.cautions if not unmoved or caution.code not in OF_REMOVAL]
     cautions = [*given, *run.cautions, *_value_cautions(base, full)]
     if "gaps" in kind.by_row and "gaps" not in arrays:  # a method that has gaps of its own warns of them itself
         values = arrays[kind.of_estimate["values"]]
@@ -250,6 +260,14 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
     )
 
 
+def _with_base(method: Estimator, problem: Problem, session: Session, estimate: Estimate) -> Estimate:
+    """The estimate with where its contributions start: at v(nobody) where it does not say; NaN where nobody asked."""
+    if estimate.base is not None:
+        return estimate
+    unasked = np.full(session.questions, np.nan)
+    return replace(estimate, base=session.empty if _asks_nobody(method, problem) else unasked)
+
+
 def _complete(method: Estimator, estimates: Parts) -> bool:
     """Whether the values should add up: as a setting decided, or as the method declares."""
     decided = estimates[0][2].complete
@@ -279,9 +297,9 @@ def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> d
 
 def _named(kind: type[Answer], session: Session, estimate: Estimate) -> dict[str, np.ndarray]:
     """An estimate's arrays by the record's names, the ends among them."""
-    base = session.empty if estimate.base is None else estimate.base
+    assert estimate.base is not None
     full = session.full if estimate.full is None else estimate.full
-    arrays: dict[str, np.ndarray] = {"base": base, "full": full}
+    arrays: dict[str, np.ndarray] = {"base": estimate.base, "full": full}
     if kind.everywhere:  # the ends of all rows, on average
         arrays = {name: ends.reshape(-1, session.targets).mean(0) for name, ends in arrays.items()}
     arrays[kind.of_estimate["values"]] = estimate.values

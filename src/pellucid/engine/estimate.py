@@ -55,6 +55,7 @@ class Estimator(Protocol):
     pooling: ClassVar[str]
     at_rows: ClassVar[bool]
     own_removal: ClassVar[str]
+    removes: ClassVar[bool]
 
     def estimate(self, session: Any) -> Estimate: ...
 

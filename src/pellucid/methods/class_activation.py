@@ -109,6 +109,7 @@ class ClassActivation(Method):
 
     needs: ClassVar[tuple[type, ...]] = (Differentiable, Inspectable)
     kinds: ClassVar[tuple[str, ...]] = ("image",)
+    removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
 
     def grid(self, places: Places) -> Grid:

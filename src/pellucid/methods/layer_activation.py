@@ -21,6 +21,7 @@ class LayerActivation(LayerMethod):
     name: ClassVar[str] = "layer_activation"
     title: ClassVar[str] = "Layer activation"
     source: ClassVar[str] = "the layer's own output"
+    removes: ClassVar[bool] = False
     needs: ClassVar[tuple[type, ...]] = (Inspectable,)
 
     def estimate(self, session: Session) -> Estimate:

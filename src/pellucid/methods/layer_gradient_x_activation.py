@@ -24,6 +24,7 @@ class LayerGradientXActivation(LayerMethod):
     name: ClassVar[str] = "layer_gradient_x_activation"
     title: ClassVar[str] = "Layer gradient × activation"
     source: ClassVar[str] = "Shrikumar, Greenside, Shcherbina & Kundaje 2016, arXiv 1605.01713, section 2"
+    removes: ClassVar[bool] = False
 
     def look(self, places: Places) -> Look:
         chosen = self.chosen(places)

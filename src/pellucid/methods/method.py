@@ -42,6 +42,8 @@ class Method(Settings, ABC):
     pooling: how element values become a player's: ``"sum"``, or ``"norm"`` for magnitudes.
     at_rows: True where it asks for ``session.slopes``: the pass that binds the target then gives them too.
     own_removal: what "absent" means where the method decides it and the problem's removal is left alone; "" otherwise.
+    removes: False where nothing is ever absent for it: v(nobody) is then asked, and told as the record's ``base``, only
+        where somebody said what "absent" means; else it is NaN.
     of_loss: True where its question is the loss: that is its target where the data carry labels and none is named.
     sampled: True where another seed gives another answer.
     background_rows: a background of more rows is reduced to so many; a method that draws single rows from it, instead
@@ -61,6 +63,7 @@ class Method(Settings, ABC):
     pooling: ClassVar[str] = "sum"
     at_rows: ClassVar[bool] = False
     own_removal: ClassVar[str] = ""
+    removes: ClassVar[bool] = True
     of_loss: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
     background_rows: ClassVar[int] = MOST_ROWS

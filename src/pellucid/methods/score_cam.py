@@ -32,6 +32,7 @@ class ScoreCam(ClassActivation):
     title: ClassVar[str] = "Score-CAM"
     source: ClassVar[str] = "Wang et al. 2020, arXiv 1910.01279, definitions 2 and 3"
     needs: ClassVar[tuple[type, ...]] = (Inspectable,)
+    removes: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("scorecam",)
 
     def estimate(self, session: Session) -> Estimate:

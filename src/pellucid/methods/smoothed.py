@@ -28,7 +28,7 @@ ENDS = 2
 """Evaluations beside the copies: the row itself, and with everything removed."""
 KEPT = ("null_player", "linearity", "implementation_invariance")
 """Axioms that survive an average over noise, where the method has them."""
-FROM_INNER = ("needs", "kinds", "own_removal", "of_loss", "background_rows")
+FROM_INNER = ("needs", "kinds", "own_removal", "removes", "of_loss", "background_rows")
 
 
 @dataclass(frozen=True)

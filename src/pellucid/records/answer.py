@@ -49,7 +49,8 @@ class Answer(ABC):
     Attributes
     ----------
     players: the units the answer speaks of.
-    base, full: ``Float64[N, T]``, the target with nobody present and with everyone.
+    base, full: ``Float64[N, T]``, the target with nobody present and with everyone. ``base`` is NaN where the method
+        removes nothing and nobody said what "absent" means.
     outputs: names of the T targets of each row, N tuples.
     method, settings, seed, removal, target: how it was asked, as data.
     columns: ``Int[N, T]``, the outputs the target was bound to (``[N, T, 2]`` for contrasts).

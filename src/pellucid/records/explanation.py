@@ -115,7 +115,9 @@ class Explanation(Answer):
         if len(self):
             base, full = float(self.base[0, 0]), float(self.full[0, 0])
             first = listed([(shorten(name, 30), value, error) for name, value, error in self.top(3)], base, full)
-            head += f"\n  row 0, {self.outputs[0][0]}: {base:.3g} → {full:.3g}; {first}"
+            head += (
+                f"\n  row 0, {self.outputs[0][0]}: {f'{base:.3g} → ' if np.isfinite(base) else ''}{full:.3g}; {first}"
+            )
         return head + marked(self.warnings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def decision(explanation: Answer, row: int, output: int, words: Words, audience:
     """What the output of a row is, and what it would be with everything absent."""
     base, full = float(explanation.base[row, output]), float(explanation.full[row, output])
     return words.told(
-        f"decision_{audience}",
+        f"decision_{audience}" if np.isfinite(base) else f"output_{audience}",
         method=words.method(explanation.method),
         output=quoted(explanation.outputs[row][output]),
         base=number(base),

@@ -256,11 +256,11 @@ def _graded(
 
 def _grade_unit(plan: Plan, name: str, metric: Metric, explanations: Mapping[str, Explanation]) -> Unit:
     explanation = explanations[name]
-    usable = np.flatnonzero(np.isfinite(explanation.base).all(1))
+    usable = np.flatnonzero(np.isfinite(explanation.full).all(1))
     rows = tuple(int(row) for row in usable)
 
     def job() -> bytes:
-        others = {k: e[usable] for k, e in explanations.items() if k != name and np.isfinite(e.base[usable]).all()}
+        others = {k: e[usable] for k, e in explanations.items() if k != name and np.isfinite(e.full[usable]).all()}
         judgement = Judgement(
             explanation[usable],
             method=plan.methods[name],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.schema import Schema
 
@@ -56,6 +57,12 @@ def _steps(
     """One dict per line: the base, the contributions one after the other, what is missing, the output."""
     bars = bars_of(explanation, row, output, k, words, schema)
     base, full = (float(ends[row, output]) for ends in (explanation.base, explanation.full))
+    if not np.isfinite(base):
+        raise InputError(
+            "these contributions start nowhere",
+            why=f'{explanation.method} removes nothing, and nobody said what "absent" means',
+            fix='draw kind="bar" or "image", or give background= when explaining',
+        )
     steps, at = [_end(words("waterfall_base"), base)], base
     for bar in bars:
         whole = at + bar["value"]
