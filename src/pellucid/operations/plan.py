@@ -139,14 +139,20 @@ class _Planner:
         for node in self.nodes[:-1]:
             if node in self.active and is_elementwise(node):
                 self._see(node)
-        steps, waiting, seen = [], [output], set()
+        steps, waiting, seen, refused = [], [output], set(), {}
         while waiting:
             node = waiting.pop()
             if node in seen or node not in self.active or node.op == "placeholder":
                 continue
             seen.add(node)
-            steps.append(self._step(node))
-            waiting += steps[-1].sources
+            try:
+                steps.append(self._step(node))
+                waiting += steps[-1].sources
+            except NotApplicable as error:
+                refused[node] = error
+                waiting += self._occurrences(node)
+        if refused:  # the first in the order of computation tells most
+            raise refused[min(refused, key=self.order.__getitem__)]
         steps.sort(key=lambda step: self.order[step.node])
         return Plan(self.graph, inputs, output, tuple(_signed(steps)), frozenset(self.active))
 

@@ -33,7 +33,8 @@ def pulled(function: Callable[..., Tensor], *given: Tensor) -> tuple[Tensor, Cal
 
 def linear(step: Step, at: Values, ref: Values, m: Tensor) -> tuple[Tensor, ...]:
     """The transposed map; its forward pass is asked at zeros, whose values nothing depends on."""
-    zeros = [torch.zeros(at[s].shape, dtype=m.dtype, device=m.device) for s in step.sources]
+    kinds = [at[s].dtype if at[s].is_floating_point() else m.dtype for s in step.sources]
+    zeros = [torch.zeros(at[s].shape, dtype=kind, device=m.device) for s, kind in zip(step.sources, kinds, strict=True)]
     _, pull = pulled(step.of_sources(at), *zeros)
     return pull(m)
 

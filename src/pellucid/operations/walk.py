@@ -32,6 +32,8 @@ def multipliers(
             watch(step.node, carried)
         own = carried.pop(step.node)
         for source, part in zip(step.sources, rules[step.kind](step, at, ref, own), strict=True):
+            if at[source].is_floating_point():
+                part = part.to(at[source].dtype)  # a network may compute in single here and in double there
             carried[source] = carried[source] + part if source in carried else part
     return carried
 
