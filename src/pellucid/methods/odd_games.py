@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -100,32 +101,27 @@ class Games:
         self.design, self.how = design, how
         self._pooled: Reading | None = None
 
-    def pooled(self, games: Data) -> Reading:
-        """The process that all games share."""
+    def solved(self, games: Data) -> tuple[np.ndarray, np.ndarray]:
+        """Values and standard errors ``[R, n]``."""
+        parts = [read(process, games.of_games(part)) for part, process in self.each(games)]
+        values, errors = (np.vstack(part) for part in zip(*parts, strict=True))
+        return values, errors
+
+    def each(self, games: Data) -> Iterator[tuple[np.ndarray, Reading]]:
+        """The processes one after the other, none of them kept, and which of the games each is for."""
+        every = np.arange(len(games.scale))
+        if self.how == "row":
+            for game in every[:, None]:
+                yield game, self._fitted(games.data[:, game])
+            return
         if self._pooled is None:
             self._pooled = self._fitted(games.data[:, :SAMPLED])
-        return self._pooled
-
-    def processes(self, games: Data) -> list[Reading]:
-        """The process of each of the games; the pooled one stands for all."""
-        if self.how == "row":
-            return [self._fitted(games.data[:, [game]]) for game in range(len(games.scale))]
-        pooled = self.pooled(games)
         if self.how == "pooled":
-            return [pooled]
-        values = (pooled.map @ games.data).T
-        return [self._bent(pooled.hyper, values, game, games.data[:, [game]]) for game in range(len(values))]
-
-    def read(self, processes: list[Reading], games: Data) -> tuple[np.ndarray, np.ndarray]:
-        """Values and standard errors ``[R, n]``; the values of a game add up to v(N) − v(∅)."""
-        if len(processes) == 1:
-            parts = [_read(processes[0], games.data)]
-        else:
-            parts = [_read(one, games.data[:, [game]]) for game, one in enumerate(processes)]
-        values, errors = (np.vstack(part) * games.scale[:, None] for part in zip(*parts, strict=True))
-        change = 2 * games.data[0] * games.scale
-        values += ((change - values.sum(1)) / values.shape[1])[:, None]
-        return values, np.maximum(errors, SMALLEST * games.scale[:, None])
+            yield every, self._pooled
+            return
+        values = (self._pooled.map @ games.data).T
+        for game in every[:, None]:
+            yield game, self._bent(self._pooled.hyper, values, int(game[0]), games.data[:, game])
 
     def _fitted(self, data: np.ndarray) -> Reading:
         return self.design.process(self.design.fit(data))
@@ -141,12 +137,15 @@ class Games:
         return min(tried, key=lambda process: process.evidence(data))
 
 
-def _read(process: Reading, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and standard errors ``[R, n]`` of ``data [data, R]``, in units of each game's scale.
+def read(process: Reading, games: Data) -> tuple[np.ndarray, np.ndarray]:
+    """Values and standard errors ``[R, n]``; the values of a game add up to v(N) − v(∅).
 
     Relevances fitted to one game cost it as many degrees of freedom; pooled ones do not.
     """
-    known, n = len(data) - 1, process.signs.shape[1]
-    spent = known / max(known - n, 1) if data.shape[1] == 1 else 1.0
-    errors = np.sqrt(np.outer(process.spread(data) * spent, process.variances))
-    return (process.map @ data).T, errors
+    known, n = len(games.data) - 1, process.signs.shape[1]
+    spent = known / max(known - n, 1) if len(games.scale) == 1 else 1.0
+    errors = np.sqrt(np.outer(process.spread(games.data) * spent, process.variances)) * games.scale[:, None]
+    values = (process.map @ games.data).T * games.scale[:, None]
+    change = 2 * games.data[0] * games.scale
+    values += ((change - values.sum(1)) / n)[:, None]
+    return values, np.maximum(errors, SMALLEST * games.scale[:, None])

@@ -135,6 +135,5 @@ class _Games:
         errors = np.zeros_like(values)
         left = np.flatnonzero(~additive)
         if len(left):
-            games = Data.of(change[left], odd[left])
-            values[left], errors[left] = self.games.read(self.games.processes(games), games)
+            values[left], errors[left] = self.games.solved(Data.of(change[left], odd[left]))
         return values, errors

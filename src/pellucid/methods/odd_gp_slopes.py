@@ -15,7 +15,7 @@ import numpy as np
 
 from ..engine.session import Session
 from .coalition_design import BLOCK, Pairs, pairs_by_size
-from .odd_games import SAMPLED, Data, Games, How, OddParts, OddPartsAndSlopes
+from .odd_games import SAMPLED, Data, Games, How, OddParts, OddPartsAndSlopes, read
 from .odd_process import Reading
 
 FEWEST, MOST = 16, 128
@@ -208,8 +208,7 @@ class _Answer:
     """Games of one design, solved with their slopes and without; each keeps the better."""
 
     def __init__(self, signs: np.ndarray, sloped: int, how: How):
-        self.rows, self.sloped, self.how = len(signs), sloped, how
-        self.signs = signs
+        self.signs, self.rows, self.sloped = signs, len(signs), sloped
         self.steep = Games(OddPartsAndSlopes(signs, sloped), how)
         self.flat = Games(OddParts(signs), how)
         self._kept: bool | None = None
@@ -219,36 +218,33 @@ class _Answer:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values and standard errors ``[q, n]``, and which games were solved with slopes ``Bool[q]``."""
         values, errors, additive = self._additive(change, odd, slopes)
-        kept = np.ones(len(change), dtype=bool)
-        left = np.flatnonzero(~additive)
-        if len(left):
-            games = Data.of(change[left], odd[left], slopes[left])
-            steep = self.steep.processes(games)
-            values[left], errors[left] = self.steep.read(steep, games)
-            if not always:
-                without = games.first(self.rows)
-                flat = self.flat.processes(without)
-                worse = self._worse(steep, flat, games)
-                kept[left[worse]] = False
-                found = self.flat.read(flat, without)
-                values[left[worse]], errors[left[worse]] = (part[worse] for part in found)
+        kept, left = np.ones(len(change), dtype=bool), np.flatnonzero(~additive)
+        if not len(left):
+            return values, errors, kept
+        games = Data.of(change[left], odd[left], slopes[left])
+        if always:
+            values[left], errors[left] = self.steep.solved(games)
+            return values, errors, kept
+        without = games.first(self.rows)
+        for (part, steep), (_, flat) in zip(self.steep.each(games), self.flat.each(without), strict=True):
+            own, plain, place = games.of_games(part), without.of_games(part), left[part]
+            kept[place] = self._helps(steep, flat, own, plain)
+            values[place], errors[place] = read(steep, own) if kept[place[0]] else read(flat, plain)
         return values, errors, kept
 
-    def _worse(self, steep: list[Reading], flat: list[Reading], games: Data) -> np.ndarray:
-        """Games whose pairs without slopes are predicted worse with the slopes of others, ``Bool[q]``."""
+    def _helps(self, steep: Reading, flat: Reading, games: Data, without: Data) -> bool:
+        """Whether the slopes of others help to predict pairs that have none; of pooled games the first tell."""
+        if self._kept is not None:
+            return self._kept
         test = slice(self.sloped, self.rows)
-
-        def missed(processes: list[Reading], data: np.ndarray) -> np.ndarray:
-            own = [data] if len(processes) == 1 else [data[:, [game]] for game in range(len(processes))]
-            each = [one.each_left_out(part)[test] for one, part in zip(processes, own, strict=True)]
-            return np.square(np.hstack(each)).mean(0)
-
-        ratio = missed(steep, games.data) / np.maximum(missed(flat, games.first(self.rows).data), 1e-300)
-        if self.how == "row":
-            return ratio > 1
-        if self._kept is None:
-            self._kept = bool(np.median(ratio[:SAMPLED]) <= 1)
-        return np.full(len(ratio), not self._kept)
+        missed = [
+            np.square(process.each_left_out(data)[test, :SAMPLED]).mean(0)
+            for process, data in ((steep, games.data), (flat, without.data))
+        ]
+        helps = bool(np.median(missed[0] / np.maximum(missed[1], 1e-300)) <= 1)
+        if self.steep.how == "pooled":
+            self._kept = helps
+        return helps
 
     def _additive(
         self, change: np.ndarray, odd: np.ndarray, slopes: np.ndarray
