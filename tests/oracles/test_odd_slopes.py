@@ -204,13 +204,19 @@ def test_a_constant_network_has_no_contributions():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_rows_with_slopes_do_not_see_each_other(dtype):
-    net, x = network(20, 3, dtype=dtype), rows_of(5, 20, dtype=dtype)
-    batch = pellucid.explain(net, x, "odd_gp_shapley", target="all", removal=ZERO, budget=70)
+@pytest.mark.parametrize(("target", "gradients"), [(1, None), ("all", True)])
+def test_rows_with_slopes_do_not_see_each_other(dtype, target, gradients):
+    net, x, method = network(20, 3, dtype=dtype), rows_of(5, 20, dtype=dtype), OddGpShapley(gradients=gradients)
+    batch = pellucid.explain(net, x, method, target=target, removal=ZERO, budget=70)
     for row in (0, 3):
-        alone = pellucid.explain(net, x[row : row + 1], "odd_gp_shapley", target="all", removal=ZERO, budget=70)
+        alone = pellucid.explain(net, x[row : row + 1], method, target=target, removal=ZERO, budget=70)
         np.testing.assert_allclose(alone.values[0], batch.values[row], atol=1e-5 * np.abs(batch.values).max())
         assert alone.notes["gradients"][0] == batch.notes["gradients"][row]
+
+
+def test_several_targets_share_their_values_and_are_not_asked_for_gradients():
+    found = pellucid.explain(network(20, 3), rows_of(2, 20), "shapley", target="all", removal=ZERO, budget=70)
+    assert "gradients" not in found.notes
 
 
 def test_many_rows_share_the_pilot_and_the_fit_and_come_in_blocks(monkeypatch):

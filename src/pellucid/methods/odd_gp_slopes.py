@@ -41,9 +41,12 @@ ROUNDING = 1e-9
 
 
 def may_pay(session: Session, budget: int) -> bool:
-    """Whether a pilot is worth while: a model with gradients, many players and few evaluations."""
-    least, most = BUDGETS
-    return session.shares and FEWEST <= session.n <= MOST and least * session.n <= budget <= most * session.n
+    """Whether a pilot is worth while: a model with gradients, many players, few evaluations, one target a row.
+
+    Values of several targets come from the same evaluations, their gradients do not.
+    """
+    (least, most), n = BUDGETS, session.n
+    return session.shares and session.targets == 1 and FEWEST <= n <= MOST and least * n <= budget <= most * n
 
 
 @dataclass(frozen=True, eq=False)
