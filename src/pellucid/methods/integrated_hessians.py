@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..measures.quadrature import gauss_legendre
 from ..problem.model import Differentiable
 from ..records.answer import Answer
 from ..records.errors import NotApplicable
@@ -95,9 +96,8 @@ def _table(session: Session, steps: int, questions: np.ndarray) -> tuple[np.ndar
 
     With t = αβ, which has the density −ln t, both integrals are over one variable; t = u³ makes it smooth at 0.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    u = (nodes + 1) / 2
-    dt = 3 * u**2 * weights / 2
+    u, weights = gauss_legendre(steps)
+    dt = 3 * u**2 * weights
     ways = torch.as_tensor(np.array([-np.log(u**3) * dt, -np.log(u**3) * u**3 * dt, dt]), device=session.x.device)
     start, delta = session.start, session.x - session.start
     owner = _owners(session)

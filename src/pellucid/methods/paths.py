@@ -36,11 +36,28 @@ class Path(ABC):
         )
 
     @abstractmethod
-    def integral(self, alphas: np.ndarray, weights: np.ndarray, questions: np.ndarray | None = None) -> np.ndarray:
-        """Σ_j weights[j] · ∇f(γ(alphas[j])) ∘ γ′(alphas[j]), ``Float64[Q, D]``."""
+    def at(self, items: Tensor, alphas: Tensor) -> Tensor:
+        """γ ``[b, D]`` of rows ``Int[b]`` at their α."""
 
-    def _nodes(self, alphas: np.ndarray) -> Tensor:
-        return torch.as_tensor(alphas, dtype=self.session.x.dtype, device=self.session.x.device)
+    @abstractmethod
+    def integral(self, alphas: np.ndarray, weights: np.ndarray, questions: np.ndarray | None = None) -> np.ndarray:
+        """Σ_j weights[j] · ∇f(γ(alphas[j])) ∘ γ′(alphas[j]), ``Float64[Q, D]``.
+
+        α and weights are ``Float[m]``, the same for all questions, or ``Float[Q, m]``, each question's own.
+        """
+
+    def _recipe(self, nodes: Tensor, questions: np.ndarray | None) -> Recipe:
+        """Points at nodes ``[m]``, or ``[Q, m]`` of the questions that are asked."""
+        place = torch.zeros(self.session.questions, dtype=torch.long)
+        if nodes.ndim == 2:
+            place[slice(None) if questions is None else torch.as_tensor(questions)] = torch.arange(len(nodes))
+
+        def points(asked: Tensor, indices: Tensor) -> Tensor:
+            return self.at(
+                self.session.item(asked), nodes[indices] if nodes.ndim == 1 else nodes[place[asked], indices]
+            )
+
+        return points
 
 
 class Straight(Path):
@@ -57,19 +74,14 @@ class Straight(Path):
         self.delta = session.x - start
         self._change = self.delta.double().cpu().numpy().repeat(session.targets, 0)
 
+    def at(self, items: Tensor, alphas: Tensor) -> Tensor:
+        origin = self.start if len(self.start) == 1 else self.start[items]
+        return torch.addcmul(origin, alphas.to(self.delta)[:, None], self.delta[items])
+
     def integral(self, alphas: np.ndarray, weights: np.ndarray, questions: np.ndarray | None = None) -> np.ndarray:
-        summed = self.session.gradients(self._points(alphas), len(alphas), weights, questions)
+        nodes = torch.as_tensor(alphas, dtype=self.session.x.dtype, device=self.session.x.device)
+        summed = self.session.gradients(self._recipe(nodes, questions), alphas.shape[-1], weights, questions)
         return summed * (self._change if questions is None else self._change[questions])
-
-    def _points(self, alphas: np.ndarray) -> Recipe:
-        nodes, session = self._nodes(alphas), self.session
-
-        def points(questions: Tensor, indices: Tensor) -> Tensor:
-            items = session.item(questions)
-            origin = self.start if len(self.start) == 1 else self.start[items]
-            return torch.addcmul(origin, nodes[indices][:, None], self.delta[items])
-
-        return points
 
 
 class Blurred(Path):
@@ -91,32 +103,34 @@ class Blurred(Path):
         self._widest = max(self._shape[1:]) / FADED
         self.start = self._at(torch.arange(len(session)), torch.zeros(len(session), dtype=torch.float64))[0]
 
+    def at(self, items: Tensor, alphas: Tensor) -> Tensor:
+        return self._at(items, alphas)[0]
+
     def integral(self, alphas: np.ndarray, weights: np.ndarray, questions: np.ndarray | None = None) -> np.ndarray:
         session, nodes = self.session, torch.as_tensor(alphas)
         factors = torch.as_tensor(weights, dtype=torch.float64, device=session.x.device)
         asked = torch.arange(session.questions) if questions is None else torch.as_tensor(questions)
         out = torch.zeros((len(asked), session.x.shape[1]), dtype=torch.float64, device=session.x.device)
 
-        def points(questions: Tensor, indices: Tensor) -> Tensor:
-            return self._at(session.item(questions), nodes[indices])[0]
-
         def fold(g: slice, c: slice, rows: Tensor, slopes: Tensor) -> None:
             items = session.item(asked[g]).repeat_interleave(c.stop - c.start)
-            speed = self._at(items, nodes[c].repeat(len(rows)))[1].reshape(rows.shape)
-            out[g] += ((slopes * speed).double() * factors[c, None]).sum(1)
+            own = nodes[c].repeat(len(rows)) if nodes.ndim == 1 else nodes[g, c].flatten()
+            speed = self._at(items, own)[1].reshape(rows.shape)
+            shared = factors[c, None] if factors.ndim == 1 else factors[g, c, None]
+            out[g] += ((slopes * speed).double() * shared).sum(1)
 
-        session.each_gradient(points, len(alphas), fold, asked)
+        session.each_gradient(self._recipe(nodes, questions), alphas.shape[-1], fold, asked)
         return out.cpu().numpy()
 
     def _at(self, items: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
-        """γ and γ′ ``[b, D]`` of rows at their α: products with a smoothing matrix on either side."""
-        images = self.session.x[items].reshape(len(items), *self._shape)
+        """γ and γ′ (``Float64``) ``[b, D]`` of rows at their α: products with a smoothing matrix on either side."""
+        images = self.session.x[items].double().reshape(len(items), *self._shape)
         sigma, rate = self._widest * (1 - alphas) ** 2, -2 * self._widest * (1 - alphas)
         down, down_rate = (m.to(images)[:, None] for m in _smoothing(self._shape[1], sigma, rate))
         across, across_rate = (m.to(images)[:, None].mT for m in _smoothing(self._shape[2], sigma, rate))
         half = down @ images
         speed = down_rate @ images @ across + half @ across_rate
-        return (half @ across).flatten(1), speed.flatten(1)
+        return (half @ across).flatten(1).to(self.session.x), speed.flatten(1)
 
 
 def _smoothing(size: int, sigma: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
