@@ -6,7 +6,7 @@ import copy
 import inspect
 import random
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from operator import is_
@@ -38,6 +38,7 @@ MINDFUL = (
     nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.RReLU,
 )  # fmt: skip
 """Layers that answer differently in training mode; only for them is the mode worth a note."""
+LAZY = (nn.UninitializedParameter, nn.UninitializedBuffer)
 FEW_WEIGHTS = 2**20
 """Up to so many weights their contents are kept, beyond it only the counters of their changes."""
 
@@ -88,7 +89,7 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     @property
     def version(self) -> tuple[int, ...]:
-        return tuple(hash((p.data_ptr(), p._version)) for p in self.module.parameters())
+        return tuple(hash((p.data_ptr(), p._version)) for p in _parameters(self.module.modules()))
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
@@ -171,11 +172,11 @@ class _State:
         self.modules = list(module.modules())
         self.training = any(m.training and isinstance(m, MINDFUL) for m in self.modules)
         self.attributes = [_Attributes(m) for m in self.modules]
-        named = list(module.named_parameters())
-        few = sum(p.numel() for _, p in named) <= FEW_WEIGHTS
-        self.parameters = [_HeldParameter(name, p, few) for name, p in named]
-        self.buffers = [(b, b.clone()) for b in module.buffers()]
-        self.random = _random_state([p for _, p in named])
+        found = _parameters(self.modules)
+        few = sum(p.numel() for p in found) <= FEW_WEIGHTS
+        self.parameters = [_HeldParameter(p, few) for p in found]
+        self.buffers = [(b, b.clone()) for b in _buffers(self.modules)]
+        self.random = _random_state(found)
         self.dtype, self.grad = torch.get_default_dtype(), torch.is_grad_enabled()
 
     def settle(self) -> None:
@@ -194,12 +195,12 @@ class _State:
         with torch.no_grad():
             for buffer, clone in self.buffers:
                 _put_tensor_back(buffer, clone)
-            changed = [held.name for held in self.parameters if held.back()]
+            changed = [held.parameter for held in self.parameters if held.back()]
         _set_random_state(self.random)
         if changed:
             raise ModelError(
                 "the model rewrites its own weights when it is called",
-                where=changed[0],
+                where=next(name for name, p in self.modules[0].named_parameters() if p is changed[0]),
                 fix="explain a frozen copy of it",
             )
 
@@ -207,8 +208,8 @@ class _State:
 class _HeldParameter:
     """One parameter with its flag, its gradient and, where weights are few, its contents."""
 
-    def __init__(self, name: str, parameter: nn.Parameter, contents: bool):
-        self.name, self.parameter = name, parameter
+    def __init__(self, parameter: Tensor, contents: bool):
+        self.parameter = parameter
         self.needed, self.version = parameter.requires_grad, parameter._version
         self.clone = parameter.detach().clone() if contents else None
         self.grad = parameter.grad
@@ -247,9 +248,22 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
+def _parameters(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """The parameters of modules, shared ones once; a walk with names takes as long as a small network."""
+    return list({id(p): p for m in modules for p in m._parameters.values() if p is not None}.values())
+
+
+def _buffers(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """The buffers of modules, shared ones once."""
+    return list({id(b): b for m in modules for b in m._buffers.values() if b is not None}.values())
+
+
 def _refuse_without_data(module: nn.Module) -> None:
+    modules = list(module.modules())
+    if not any(tensor.is_meta or isinstance(tensor, LAZY) for tensor in (*_parameters(modules), *_buffers(modules))):
+        return
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer)):
+        if isinstance(tensor, LAZY):
             raise ModelError("a lazy parameter has no shape yet", where=name, fix="run one batch through the module")
         if tensor.is_meta:
             raise ModelError("the parameters have no data (meta device)", where=name, fix="load the weights first")
@@ -361,7 +375,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a, b) or (a.is_floating_point() and bool(((a == b) | (torch.isnan(a) & torch.isnan(b))).all()))
 
 
-def _random_state(parameters: list[nn.Parameter]) -> tuple[Any, ...]:
+def _random_state(parameters: Sequence[Tensor]) -> tuple[Any, ...]:
     cuda = torch.cuda.get_rng_state_all() if any(p.is_cuda for p in parameters) else None
     return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()
 

@@ -76,7 +76,7 @@ class Players:
     @classmethod
     def elements(cls, names: Sequence[str], layout: tuple[int, ...] = (), kind: str = "element") -> Players:
         """Every input element a player of its own."""
-        return cls.shared(np.arange(len(names)), names, kind=kind, layout=layout)
+        return cls(np.arange(len(names))[None], (tuple(names),), kind=kind, layout=layout)
 
     @property
     def is_shared(self) -> bool:
