@@ -314,6 +314,8 @@ def test_what_absent_means_is_neither_asked_nor_told_where_nothing_is_removed():
     said = explained(net, x, "grad_cam", background=torch.zeros(1, 3, 8, 8))
     assert said.cost.rows == 4 and np.isfinite(said.base).all() and "absent" in said.text(0)
     np.testing.assert_allclose(said.maps, e.maps, rtol=1e-6)
+    for method in EVERY:
+        assert explained(net, x, method).values.shape == (3, 3, 8, 8)
 
 
 def test_maps_are_graded_beside_controls():
