@@ -16,8 +16,8 @@ from pellucid.testing import check_method
 from pellucid.testing.problems import PROBLEMS
 
 ON_IMAGES = (
-    "ablation_cam", "cam", "eigen_cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "score_cam",
-    "xgrad_cam",
+    "ablation_cam", "cam", "eigen_cam", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "hires_cam", "layer_cam",
+    "score_cam", "xgrad_cam",
 )  # fmt: skip
 """Class activation maps, which need feature maps of a picture."""
 OF_LAYERS = (

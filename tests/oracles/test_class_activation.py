@@ -239,6 +239,20 @@ def test_eigen_cam_is_the_largest_projection_of_the_maps():
         np.testing.assert_allclose(np.square(found).sum(), values[-1], rtol=1e-6)
 
 
+def test_guided_grad_cam_is_the_product_of_both():
+    net, x = Deep(), pictures()
+    e, cam, guided = (
+        explained(net, x, name, **settings)
+        for name, settings in (
+            ("guided_grad_cam", {"layer": "relu"}),
+            ("grad_cam", {"layer": "relu"}),
+            ("guided_backprop", {}),
+        )
+    )
+    assert e.values.any()
+    np.testing.assert_allclose(e.values, 3 * cam.values * guided.values, rtol=1e-5, atol=1e-9)
+
+
 # From the map to the players ---------------------------------------------------------------------
 
 

@@ -164,18 +164,20 @@ def weighed(activations: Tensor, weights: Tensor, relu: bool) -> Tensor:
     return summed.relu() if relu else summed
 
 
-def laid(session: Session, method: str, grid: Grid, maps: np.ndarray) -> Estimate:
+def laid(session: Session, method: str, grid: Grid, maps: np.ndarray, factors: np.ndarray | None = None) -> Estimate:
     """The estimate of maps ``Float64[Q, h, w]``: enlarged bilinearly, and added up over the elements of each player.
 
-    A pixel's value is shared evenly by its channels, so that the players' values add up to the enlarged map's.
+    A pixel's value is shared evenly by its channels, so that the players' values add up to the enlarged map's; with
+    ``factors`` ``Float64[Q, D]`` each element gets its own times its pixel's value.
     """
     channels, height, width = next(iter(session.inputs.shapes.values()))
     values = np.zeros((session.questions, session.n))
     size = max(AT_ONCE // (channels * height * width), 1)
     for start in range(0, len(maps), size):
         chosen = np.arange(start, min(start + size, len(maps)))
-        large = enlarged(torch.from_numpy(maps[chosen]), (height, width)).numpy() / channels
+        large = enlarged(torch.from_numpy(maps[chosen]), (height, width)).numpy()
         elements = np.broadcast_to(large[:, None], (len(chosen), channels, height, width)).reshape(len(chosen), -1)
+        elements = elements / channels if factors is None else elements * factors[chosen]
         values[chosen] = session.pool(elements, questions=chosen)
     notes = {"layer": grid.place.name, "grid": [grid.height, grid.width]}
     return Estimate(values, arrays={"maps": maps}, notes=notes, cautions=_empty(method, grid, maps, len(session)))

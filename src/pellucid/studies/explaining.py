@@ -10,7 +10,7 @@ from ..doors.question import as_problem
 from ..engine.budget import Budget
 from ..engine.listener import Listener
 from ..methods.method import Method
-from ..problem.model import Differentiable, Inspectable
+from ..problem.model import Differentiable, Inspectable, Traceable
 from ..problem.problem import Problem
 from ..problem.removal import MOST_ROWS, Marginal
 from ..records.errors import NotApplicable
@@ -62,7 +62,7 @@ def explain(
         raise NotApplicable(
             f"{', '.join(settings)} given, and no method that has such a setting", fix='name it: method="…"'
         )
-    fine = chosen is None or Differentiable in chosen.needs or Inspectable in chosen.needs
+    fine = chosen is None or bool({Differentiable, Inspectable, Traceable} & set(chosen.needs))
     most = MOST_ROWS if chosen is None else chosen.background_rows
     problem = as_problem(model, rows, fine=fine, most=most, **question)
     if chosen is None:
