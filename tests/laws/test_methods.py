@@ -36,6 +36,7 @@ EXPECTED = {
     "expected_gradients": 9,
     "integrated_hessians": 7,
     "deeplift": 9,
+    "decision_path": 9,
     "deepshap": 9,
     "lrp": 9,
     "guided_backprop": 2,

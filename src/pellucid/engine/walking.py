@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,16 +13,18 @@ import torch
 from torch import Tensor
 
 from ..operations.manner import Manner
-from ..operations.plan import Plan, planned
+from ..operations.plan import Plan, Values, planned
 from ..operations.replay import Replay, Tensors, replay
 from ..operations.rules import Rules
 from ..operations.simplify import HALVES, in_single, simplified
 from ..operations.trace import trace
-from ..operations.walk import passed
+from ..operations.walk import passed, values_of
 from ..problem.model import Traceable
 from ..records.errors import NotApplicable
 from .slopemaking import SlopeMaker
 
+T = TypeVar("T")
+Follow = Callable[[Plan, Rules, Values, Values, Tensor], T]
 TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1, torch.float32: 1e-3, torch.float64: 1e-6}
 """Relative difference beyond which a traced graph does not answer as the model."""
 STEP = 30e-6
@@ -186,6 +188,35 @@ class Walker(SlopeMaker):
             if layer:
                 found.setdefault(layer, step.total / whole)
         return found
+
+    def followed(self, manner: Manner, references: Tensor, follow: Follow[T]) -> list[T]:
+        """What ``follow`` makes of each question's own walk, one after another.
+
+        It is given the plan, the rules, the values at the row and at its reference (``references`` are ``[R, D]``,
+        R = 1 or N), and the multipliers of the output. Raises what :meth:`walked` raises.
+        """
+        network = self.network
+        plan, rules = network.plan(manner)
+        found: list[T] = []
+        for item in range(len(self)):
+            own = torch.tensor([item])
+            row = _upcast(self.inputs.fold(self.x[own], own).values())
+            start = references if len(references) == 1 else references[own]
+            with torch.no_grad():
+                at, ref = (
+                    values_of(plan, _upcast(self.inputs.fold(flat, own).values())) for flat in (self.x[own], start)
+                )
+                m = self._of_target(network.graph(*row), slice(item, item + 1))[0]
+                found += [follow(plan, rules, at, ref, one[None]) for one in m]
+            self._caller.counted(2)
+            self._caller.tally.gradients += len(m)
+        return found
+
+    def layer_kind(self, name: str) -> str:
+        """The class of a module by its path, ``"cell@2"`` for its second call; empty where it is not known."""
+        model = self._problem.model
+        found = model.layers.get(name.split("@")[0]) if isinstance(model, Traceable) else None
+        return "" if found is None else type(found).__name__
 
     def _pairs(self, made: Replay) -> int:
         """Pairs of rows and references at once: enough that the work of mapping is small beside that of numbers."""

@@ -73,6 +73,7 @@ def answer(
 ) -> None:
     """An explanation row by row; of any other kind of answer, what it says of itself and its table."""
     from ..records.explanation import Explanation
+    from ..records.flow import Flow
     from ..records.importance import Importance
     from ..records.interactions import Interactions
     from ..records.rules import Rules
@@ -84,7 +85,7 @@ def answer(
     page = desk.page
     arrays = {name: getattr(found, name) for name in (*found.by_row, *found.shared) if name != "background"}
     page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
-    if isinstance(found, (Importance, Interactions, Rules, Sets, Trace)):
+    if isinstance(found, (Flow, Importance, Interactions, Rules, Sets, Trace)):
         told = [found.text(row, language, audience) for row in range(len(found))]
     else:
         told = [repr(found)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from .plan import Plan, Values, evaluate
+from .plan import Plan, Step, Values, evaluate
 from .rules import Rules
 
 Watch = Callable[[Node, dict[Node, Tensor]], None]
@@ -31,11 +31,16 @@ def multipliers(
         if watch is not None:
             watch(step.node, carried)
         own = carried.pop(step.node)
-        for source, part in zip(step.sources, rules[step.kind](step, at, ref, own), strict=True):
-            if at[source].is_floating_point():
-                part = part.to(at[source].dtype)  # a network may compute in single here and in double there
-            carried[source] = carried[source] + part if source in carried else part
+        add(carried, step, at, rules[step.kind](step, at, ref, own))
     return carried
+
+
+def add(carried: dict[Node, Tensor], step: Step, at: Values, parts: tuple[Tensor, ...]) -> None:
+    """Add what a step passes back to each of its sources to what is on its way there."""
+    for source, part in zip(step.sources, parts, strict=True):
+        if at[source].is_floating_point():
+            part = part.to(at[source].dtype)  # a network may compute in single here and in double there
+        carried[source] = carried[source] + part if source in carried else part
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +62,8 @@ def passed(plan: Plan, rules: Rules, row: tuple[Tensor, ...], reference: tuple[T
 
     Without a ``reference`` its values count as 0, those of ``units`` as one less than the row's.
     """
-    at = _values(plan, row)
-    ref = _values(plan, reference) if reference is not None else _without(at, units)
+    at = values_of(plan, row)
+    ref = values_of(plan, reference) if reference is not None else _without(at, units)
     found: list[Passed] = []
 
     def watch(node: Node, carried: dict[Node, Tensor]) -> None:
@@ -82,7 +87,7 @@ def _without(at: Values, units: frozenset[Node]) -> dict[Node, Any]:
     return {node: value - 1 if node in units else torch.zeros_like(value) for node, value in at.items()}
 
 
-def _values(plan: Plan, row: tuple[Tensor, ...]) -> dict[Node, Any]:
+def values_of(plan: Plan, row: tuple[Tensor, ...]) -> dict[Node, Any]:
     """The values of everything a walk may ask for."""
     known: dict[Node, Any] = dict(zip(plan.inputs, row, strict=True))
     nodes = list(plan.graph.graph.nodes)[:-1]

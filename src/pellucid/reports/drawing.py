@@ -7,6 +7,7 @@ from typing import Any
 from pellucid.records.drawing import register
 from pellucid.records.errors import NotApplicable, UnknownName
 from pellucid.records.explanation import Explanation
+from pellucid.records.flow import Flow
 from pellucid.records.importance import Importance
 from pellucid.records.interactions import Interactions
 from pellucid.records.rules import Rules
@@ -174,6 +175,28 @@ def html_trace(trace: Trace) -> str:
     from . import html, inside
 
     return html.snippet(trace, inside.paragraphs)
+
+
+@register("plot", Flow)
+def plot_flow(flow: Flow, row: int = 0, **options: Any) -> Any:
+    """What passes from the inputs through the layers to the output, as a flow figure."""
+    from . import figures
+
+    return figures.decision_flow(flow, row, **options).properties(background="white")
+
+
+@register("text", Flow)
+def text_flow(flow: Flow, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import path
+
+    return path.text(flow, row, language, audience)
+
+
+@register("html", Flow)
+def html_flow(flow: Flow) -> str:
+    from . import html, path
+
+    return html.snippet(flow, path.paragraphs)
 
 
 @register("html", Study)

@@ -103,6 +103,11 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 or share == 0 else "< 0.1%" if share < 0.001 else f"{share:.1%}"
 
 
+def signed_percent(share: float) -> str:
+    """A share that may be negative, or more than the whole, as a percentage."""
+    return percent(share) if not share < 0 else "−" + percent(-share).replace("< ", "")
+
+
 def cell(value: Any, unit: str = "") -> str:
     """One cell of a row as the data have it (six significant digits), with its unit; empty cells are ``""``."""
     if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):

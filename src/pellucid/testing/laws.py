@@ -30,6 +30,7 @@ from ..records.answer import Answer
 from ..records.errors import NotApplicable
 from ..records.explanation import Explanation
 from ..records.files import dumps
+from ..records.flow import Flow
 from ..records.interactions import Interactions
 from ..records.trace import Trace
 from .problems import PROBLEMS
@@ -161,7 +162,7 @@ def nothing_is_left_behind(method: Method, make: Callable[[int], Problem], e: An
 
 def promises_hold(method: Method, make: Callable[[int], Problem], e: Answer) -> None:
     """Completeness to 1e-3 where it is promised, or a caution that says so."""
-    if "completeness" in method.promises and isinstance(e, (Explanation, Interactions, Trace)):
+    if "completeness" in method.promises and isinstance(e, (Explanation, Flow, Interactions, Trace)):
         worst = float(np.nanmax(e.gap))
         warned = any(caution.code in ("gap", "layer_bypassed") for caution in e.warnings)
         assert worst <= 1e-3 or warned, f"the contributions miss the change by {worst:.1e}, and nothing says so"

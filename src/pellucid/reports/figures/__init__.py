@@ -6,6 +6,7 @@ What came from data stands in a chart's values only, never in field names or exp
 from .adding_up import force, waterfall
 from .contributions import beside_truth, contributions, importance, mean_importance
 from .curves import curves, curves_named, precision_recall, reliability, roc, scatter
+from .flows import decision_flow
 from .images import heat_map, image_grid, image_overlay, importance_map, is_image
 from .interactions import heatmap, network
 from .matrices import advantage, agreement, agreement_matrix, confusion, confusion_counts, scores_matrix
@@ -18,7 +19,8 @@ from .units import strongest_units
 
 __all__ = [
     "advantage", "agreement", "agreement_matrix", "beeswarm", "beside_truth", "confusion", "confusion_counts",
-    "contributions", "correlations", "curves", "curves_named", "distribution", "distributions", "force", "heat_map",
+    "contributions", "correlations", "curves", "curves_named", "decision_flow",
+    "distribution", "distributions", "force", "heat_map",
     "heatmap", "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance",
     "missing", "network", "overall", "precision_recall", "ranked_columns", "reliability", "roc", "rule_list",
     "rule_overlay", "scatter", "scores_matrix", "set_list", "strongest_units", "summary", "waterfall",

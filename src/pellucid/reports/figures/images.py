@@ -15,6 +15,7 @@ import numpy as np
 from pellucid.records.answer import Answer
 from pellucid.records.errors import InputError, NotApplicable
 from pellucid.records.explanation import Explanation
+from pellucid.records.flow import Flow
 
 from ..words import Words, fitted
 from .theme import DIVERGING, table, themed
@@ -35,7 +36,7 @@ def is_image(answer: Answer) -> bool:
     return players.kind in ("pixel", "patch", "region") and len(players.layout) in (2, 3)
 
 
-def heat_map(explanation: Explanation, row: int = 0, output: int = 0) -> np.ndarray:
+def heat_map(explanation: Explanation | Flow, row: int = 0, output: int = 0) -> np.ndarray:
     """``Float64[H, W]``: at each pixel the contributions of all players that lie there, each counted once."""
     if not is_image(explanation):
         raise NotApplicable("the players of this explanation do not lie on a picture", fix="use contributions()")
@@ -74,12 +75,12 @@ def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, la
     heat = heat_map(explanation, row, output)
     panels, below = [], None
     if is_picture(explanation.rows):
-        picture = _picture(explanation.rows[row])
+        picture = shown_picture(explanation.rows[row])
         panels.append(_panel(picture).properties(title=words("panel_image")))
         below = picture if picture.shape[:2] == heat.shape else None
     borders = explanation.players.kind in ("patch", "region")
     regions = _channels_first(explanation.players.map_of(row % len(explanation)))[0] if borders else None
-    panels.append(_heat_panel(heat, words("panel_heat"), below=below, regions=regions))
+    panels.append(heat_panel(heat, words("panel_heat"), below=below, regions=regions))
     name = fitted(explanation.outputs[row][output], 30)
     return themed(alt.hconcat(*panels, spacing=14), words("alt_image", output=name), "shrink")
 
@@ -93,11 +94,11 @@ def image_grid(explanation: Explanation, *, language: str = "en") -> alt.VConcat
     heats = {place: heat_map(explanation, *place) for place in places}
     largest = max((float(np.nanmax(np.abs(heat), initial=0.0)) for heat in heats.values()), default=0.0)
     for row, names in enumerate(explanation.outputs):
-        picture = _picture(explanation.rows[row]) if is_picture(explanation.rows) else None
+        picture = shown_picture(explanation.rows[row]) if is_picture(explanation.rows) else None
         panels: list[Any] = [] if picture is None else [_panel(picture).properties(title=words("panel_image"))]
         below = picture if picture is not None and picture.shape[:2] == heats[row, 0].shape else None
         for output, name in enumerate(names):
-            panels.append(_heat_panel(heats[row, output], fitted(name, 26), below=below, largest=largest))
+            panels.append(heat_panel(heats[row, output], fitted(name, 26), below=below, largest=largest))
         lines.append(alt.hconcat(*panels, spacing=14))
     listed = words.joined([fitted(name, 30) for name in dict.fromkeys(sum(explanation.outputs, ()))][:6])
     return themed(alt.vconcat(*lines, spacing=10), words("alt_image", output=listed), "shrink")
@@ -111,9 +112,7 @@ def importance_map(explanation: Explanation, *, output: int = 0, language: str =
     mean = np.mean(
         [np.nan_to_num(np.abs(heat_map(explanation, row, output))) for row in range(len(explanation))], axis=0
     )
-    return themed(
-        alt.hconcat(_heat_panel(mean, words("panel_mean"), one_sided=True)), words("alt_image_mean"), "shrink"
-    )
+    return themed(alt.hconcat(heat_panel(mean, words("panel_mean"), one_sided=True)), words("alt_image_mean"), "shrink")
 
 
 def is_picture(rows: Any) -> bool:
@@ -123,14 +122,14 @@ def is_picture(rows: Any) -> bool:
 
 def picture_panel(image: np.ndarray, kept: np.ndarray | None = None) -> alt.Chart:
     """An image at a fixed size; ``kept`` (1 or 0, in the image's own layout) fades everything else to grey."""
-    pixels = _picture(image)
+    pixels = shown_picture(image)
     if kept is not None:
         shown = np.any(_channels_first(kept) > 0, axis=0)
         pixels = np.where(np.expand_dims(shown, -1), pixels, (FADED + 0.15 * pixels).astype(np.uint8))
     return _panel(pixels)
 
 
-def _heat_panel(
+def heat_panel(
     heat: np.ndarray,
     title: str,
     one_sided: bool = False,
@@ -182,6 +181,16 @@ def _panel(pixels: np.ndarray, regions: np.ndarray | None = None) -> alt.Chart:
     return chart.encode(url="url:N", x=alt.value(wide / 2), y=alt.value(tall / 2)).properties(width=wide, height=tall)
 
 
+def map_url(values: np.ndarray) -> str:
+    """A feature map ``[H, W]`` as a small picture: dark where it is low, between its own ends."""
+    return png(shown_picture(_stretched(values)))
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return (np.nan_to_num(values, nan=low) - low) / ((high - low) or 1.0)
+
+
 def _channels_first(array: np.ndarray) -> np.ndarray:
     """``[H, W]``, ``[C, H, W]`` or ``[H, W, C]`` as ``[C, H, W]``; at most four channels tell the last two apart."""
     if array.ndim == 2:
@@ -189,7 +198,7 @@ def _channels_first(array: np.ndarray) -> np.ndarray:
     return np.moveaxis(array, -1, 0) if array.shape[0] > 4 and array.shape[-1] <= 4 else array
 
 
-def _picture(image: np.ndarray) -> np.ndarray:
+def shown_picture(image: np.ndarray) -> np.ndarray:
     """A row of the data as ``uint8[H, W, 3]``; anything but 0…1 or 0…255 is stretched between its own ends."""
     channels = np.nan_to_num(_channels_first(np.asarray(image)).astype(np.float64))
     low, high = float(channels.min(initial=0.0)), float(channels.max(initial=0.0))
