@@ -165,12 +165,18 @@ class Tokens(nn.Module):
         return self.head(self.table(ids).mean(1))
 
 
-def test_tokens_have_no_gradients_but_can_be_removed():
+class Sums(nn.Module):
+    def forward(self, ids):
+        return ids.float().sum(1, keepdim=True)
+
+
+def test_whole_numbers_can_be_removed_and_have_gradients_where_they_are_looked_up():
     ids = torch.randint(1, 20, (3, 5))
     with pytest.raises(PellucidError, match=r"no gradients for these rows.*not floating-point numbers.*kernel_shapley"):
-        pellucid.explain(Tokens(), ids, "integrated_gradients")
-    e = pellucid.explain(Tokens(), ids, removal=Constant(0))
-    assert e.method == "shapley" and e.gap.max() < 1e-6
+        pellucid.explain(Sums(), ids, "integrated_gradients")
+    for method in ("auto", "integrated_gradients"):
+        e = pellucid.explain(Tokens(), ids, method, removal=Constant(0))
+        assert e.method in ("shapley", "integrated_gradients") and e.gap.max() < 1e-6
 
 
 ODD_ROWS = {

@@ -21,6 +21,7 @@ from ..problem.model import (
     Beginning,
     Countable,
     Differentiable,
+    Embedded,
     Foldable,
     Inspectable,
     Output,
@@ -32,6 +33,7 @@ from ..problem.model import (
 from ..records.errors import ModelError
 from .first_layer import first_layer
 from .places import places_of, visited
+from .tokens import embedded
 
 MINDFUL = (
     nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention,
@@ -128,6 +130,22 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
             for handle in handles:
                 handle.remove()
         return ends[0] if ends else self.name
+
+    def in_single(self) -> Differentiable:
+        halves = (torch.float16, torch.bfloat16)
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        if isinstance(self.module, torch.jit.ScriptModule) or not any(t.dtype in halves for t in tensors):
+            return self
+        copied = copy.copy(self)
+        try:
+            copied.module = copy.deepcopy(self.module).float()
+        except (RuntimeError, TypeError):  # a module may hold what cannot be copied
+            return self
+        return copied
+
+    def embedded(self, rows: Rows) -> Embedded | None:
+        assert not isinstance(rows, list)
+        return embedded(self, self.module, rows)
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
         return places_of(self.module, self.outputs, few, more)

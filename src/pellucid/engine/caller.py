@@ -107,7 +107,9 @@ class Caller:
         with torch.enable_grad():
             asked = totals(found)
         last = len(asked) - 1
-        grads = [self.differentiated(total, [leaf], keep=place < last)[0] for place, total in enumerate(asked)]
+        grads = [
+            self.differentiated(total, [leaf], keep=place < last, reached=True)[0] for place, total in enumerate(asked)
+        ]
         self.tally.gradients += len(flat) * len(asked)
         return found.detach(), grads
 
@@ -121,7 +123,7 @@ class Caller:
         with sdpa_kernel(SDPBackend.MATH):  # fused attention can be differentiated once only
             leaf, found = self._followed(flat, rows)
         with torch.enable_grad():
-            slopes = self.differentiated(total(found), [leaf], again=True)[0]
+            slopes = self.differentiated(total(found), [leaf], again=True, reached=True)[0]
         self.tally.gradients += len(flat)
         yield slopes.detach()
         for direction in along:
@@ -153,9 +155,14 @@ class Caller:
             )
 
     def differentiated(
-        self, total: Tensor, leaves: Sequence[Tensor], keep: bool = False, again: bool = False
+        self,
+        total: Tensor,
+        leaves: Sequence[Tensor],
+        keep: bool = False,
+        again: bool = False,
+        reached: bool = False,
     ) -> list[Tensor]:
-        """∂total/∂leaf of each leaf, zeros where it does not depend on one.
+        """∂total/∂leaf of each leaf, zeros where it does not depend on one (refused with ``reached``).
 
         ``keep`` what is needed for another total, ``again`` where it is to be differentiated itself.
         """
@@ -172,6 +179,13 @@ class Caller:
                 why=shorten(str(error).split("\n")[0], 300),
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             ) from error
+        if reached and any(grad is None for grad in grads):
+            raise NotApplicable(
+                "the gradient of the model's output does not reach its rows",
+                where=self.model.name,
+                why="an operation between them has none, such as a quantised layer",
+                fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
+            )
         return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
 
     def counted(self, rows: int) -> None:

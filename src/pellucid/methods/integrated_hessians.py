@@ -59,7 +59,6 @@ class IntegratedHessians(Method):
         most = (session.allowance(2 * MOST_STEPS * (1 + n) + ENDS, least=least) - ENDS) // (1 + n)
         change = session.full - session.start_values
         table, misfit, used = self._tables(session, change, most)
-        _refuse_without_curvature(table, misfit)
         parts, notes = session.design(_parts, n), {"steps": used, "misfit": misfit}
         return Estimate(
             _of_parts(table, parts),
@@ -76,12 +75,14 @@ class IntegratedHessians(Method):
         """
         steps = self.steps or min(FIRST_STEPS, most)
         everyone = np.arange(session.questions)
-        table, along = _table(session, steps, everyone)
+        table, along, bent = _table(session, steps, everyone)
         misfit, used, spent = _misfit(table, along, change), np.full(session.questions, steps), steps
+        if not bent:
+            _refuse_without_curvature(misfit)
         missing = everyone[misfit > GAP]
         while self.steps is None and len(missing) and 2 * steps <= MOST_STEPS and spent + 2 * steps <= most:
             steps, spent = 2 * steps, spent + 2 * steps
-            table[missing], along = _table(session, steps, missing)
+            table[missing], along, _ = _table(session, steps, missing)
             misfit[missing], used[missing] = _misfit(table[missing], along, change[missing]), steps
             missing = missing[misfit[missing] > GAP]
         return table, misfit, used
@@ -90,18 +91,21 @@ class IntegratedHessians(Method):
         return float((self.steps or FIRST_STEPS) * (1 + players)) + ENDS
 
 
-def _table(session: Session, steps: int, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Γ ``Float64[Q', n, n]``: products of Hessians with the change of one player at a time, pooled over players; and
-    the integrated gradients ``Float64[Q', n]`` by the same points.
+def _table(session: Session, steps: int, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Γ ``Float64[Q', n, n]``: products of Hessians with the change of one player at a time, pooled over players; the
+    integrated gradients ``Float64[Q', n]`` by the same points; whether any second derivative was there.
 
     With t = αβ, which has the density −ln t, both integrals are over one variable; t = u³ makes it smooth at 0.
     """
     u, weights = gauss_legendre(steps)
     dt = 3 * u**2 * weights
-    ways = torch.as_tensor(np.array([-np.log(u**3) * dt, -np.log(u**3) * u**3 * dt, dt]), device=session.x.device)
+    rules = np.array([-np.log(u**3) * dt, -np.log(u**3) * u**3 * dt, dt])
+    rules *= (np.array([1, 1 / 4, 1]) / rules.sum(1))[:, None]  # exact for f of degree 2, of degree 1 the last
+    ways = torch.as_tensor(rules, device=session.x.device)
     start, delta = session.start, session.x - session.start
     owner = _owners(session)
     table, along = np.zeros((len(questions), session.n, session.n)), np.zeros((len(questions), session.n))
+    bends: list[bool] = []
 
     def points(asked: Tensor, indices: Tensor) -> Tensor:
         items = session.item(asked)
@@ -123,12 +127,13 @@ def _table(session: Session, steps: int, questions: np.ndarray) -> tuple[np.ndar
             return session.pool(summed.cpu().numpy(), questions=asked)
 
         added = np.stack([pooled(change, ways[1]) for change in changes], axis=1)
+        bends.append(bool(added.any()))
         added[:, range(session.n), range(session.n)] += pooled(slopes, ways[0])
         table[g] += added
         along[g] += pooled(slopes, ways[2])
 
     session.each_curvature(points, steps, directions, fold, questions)
-    return table, along
+    return table, along, any(bends)
 
 
 def _owners(session: Session) -> Tensor:
@@ -162,10 +167,9 @@ def _misfit_cautions(misfit: np.ndarray, session: Session) -> tuple[Caution, ...
     return (Caution.of("curvature_missed", "yellow", rows=rows, total=len(session), worst=worst),) if rows else ()
 
 
-def _refuse_without_curvature(table: np.ndarray, misfit: np.ndarray) -> None:
-    """Raise :class:`NotApplicable` where no second derivative was met and the change is missed all the same."""
-    pairs = ~np.eye(table.shape[1], dtype=bool)
-    if table.shape[1] > 1 and misfit.max(initial=0.0) > GAP and not table[:, pairs].any():
+def _refuse_without_curvature(misfit: np.ndarray) -> None:
+    """Raise :class:`NotApplicable` where the change is missed and no second derivative was met."""
+    if misfit.max(initial=0.0) > GAP:
         raise NotApplicable(
             "this network's second derivative is zero everywhere",
             why=f"it is linear in pieces, made of rectifiers: what they do is missed, {misfit.max():.0%} of a change",

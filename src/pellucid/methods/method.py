@@ -10,6 +10,7 @@ from ..engine import engine
 from ..engine.budget import Budget
 from ..engine.estimate import Estimate
 from ..engine.inside import Look, Places
+from ..engine.lifting import lifted, restored
 from ..engine.listener import Listener
 from ..engine.session import Session
 from ..problem.problem import Problem
@@ -103,4 +104,6 @@ class Method(Settings, ABC):
         listener: Listener | None = None,
     ) -> Any:
         """Explain every row: a record of the kind in ``answers``; see :func:`pellucid.engine.engine.explain`."""
-        return engine.explain(problem, self, seed=seed, budget=budget, listener=listener)
+        asked = lifted(problem, self.needs)
+        found = engine.explain(asked, self, seed=seed, budget=budget, listener=listener)
+        return found if asked is problem else restored(found, problem, seed)

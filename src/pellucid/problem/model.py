@@ -67,6 +67,28 @@ class Differentiable(Model):
         """Where in the model the gradient of ``rows`` ends; the model itself where no part of it is known."""
         return self.name
 
+    def in_single(self) -> Differentiable:
+        """The same network in float32; itself, where it does not compute in half precision."""
+        return self
+
+    def embedded(self, rows: Rows) -> Embedded | None:
+        """The network behind the layer that looks up a vector for each token of ``rows``; None where there is none."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """A network of tokens, taken behind its embedding.
+
+    ``model`` takes the tokens' vectors ``Float[b, …, E]`` under ``name``, beside the tokens themselves; ``look_up``
+    turns tokens ``Int[…]`` into their vectors; ``layer`` is the embedding's path.
+    """
+
+    model: Differentiable
+    name: str
+    look_up: Callable[[Tensor], Tensor]
+    layer: str
+
 
 class Countable(Model):
     """A model whose operations can be counted on one row, so that the best batch can be told beforehand."""

@@ -1,0 +1,83 @@
+"""Networks of tokens, taken behind the layer that looks up a vector for each: there they can be differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..problem.model import Countable, Differentiable, Embedded, Rows
+
+
+def embedded(model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor]) -> Embedded | None:
+    """The network behind the only embedding that is asked for the tokens of the only tensor in ``rows``."""
+    (tokens,) = rows.values()
+    paths = {part: name for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
+    asked: list[nn.Embedding] = []
+
+    def hook(part: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        if isinstance(part, nn.Embedding) and _are(given, tokens):
+            asked.append(part)
+
+    handles = [part.register_forward_hook(hook) for part in paths]
+    try:
+        with torch.no_grad():
+            model.outputs(rows)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if len(asked) != 1:
+        return None
+    layer, (name,) = asked[0], rows
+
+    def look_up(ids: Tensor) -> Tensor:
+        with torch.no_grad():
+            return nn.functional.embedding(ids, layer.weight).detach()
+
+    return Embedded(BehindEmbedding(model, layer, name), f"{name} embedded", look_up, paths[layer])
+
+
+def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
+    first = given[0] if given else None
+    return isinstance(first, Tensor) and first.shape == tokens.shape and bool((first == tokens).all())
+
+
+class BehindEmbedding(Differentiable, Countable):
+    """A network that is given the vectors of its tokens; the tokens go with them, for what else depends on them."""
+
+    def __init__(self, model: Differentiable, layer: nn.Embedding, tokens: str):
+        self.inner, self.layer, self.tokens = model, layer, tokens
+        self.name, self.labels, self.encoding = model.name, model.labels, model.encoding
+        self.fixed_batch, self.fixed_mode = model.fixed_batch, getattr(model, "fixed_mode", False)
+        self.chosen = getattr(model, "chosen", {})
+
+    @property
+    def identity(self) -> object:
+        return self.inner.identity
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        return self.inner.version
+
+    @property
+    def was_training(self) -> bool:
+        return getattr(self.inner, "was_training", False)
+
+    def untouched(self) -> AbstractContextManager[None]:
+        return self.inner.untouched()
+
+    def outputs(self, rows: Rows) -> Tensor:
+        assert not isinstance(rows, list)
+        tokens, vectors = rows[self.tokens], rows[f"{self.tokens} embedded"]
+
+        def hook(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
+            return vectors.to(found.dtype) if _are(given, tokens) else found
+
+        handle = self.layer.register_forward_hook(hook)
+        try:
+            return self.inner.outputs({self.tokens: tokens})
+        finally:
+            handle.remove()
