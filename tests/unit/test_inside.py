@@ -251,6 +251,55 @@ def test_each_row_and_variant_is_changed_on_its_own(batch):
             np.testing.assert_allclose(found[row * 3 : row * 3 + 3, unit], expected, rtol=1e-5, atol=1e-6)
 
 
+class Early(nn.Module):
+    """Counts the rows that pass its first layer; how it goes on behind the second is told by ``ways``."""
+
+    def __init__(self, ways: str):
+        super().__init__()
+        self.one, self.two, self.out, self.joined = (nn.Linear(*s) for s in ((3, 9), (9, 9), (9, 2), (18, 2)))
+        self.ways, self.rows = ways, 0
+
+    def forward(self, x):
+        first = torch.tanh(self.one(x))
+        self.rows += len(x)
+        second = torch.tanh(self.two(first))
+        if self.ways == "skip":
+            return self.out(second + first)
+        if self.ways == "joined":
+            return self.joined(torch.cat([second, first], 1))
+        if self.ways == "counted":
+            return self.out(second.reshape(len(x), 9))
+        return self.out(second - second.mean(0) * (len(x) != len(second)))
+
+
+@pytest.mark.parametrize(("ways", "once"), [("skip", True), ("joined", False), ("counted", False), ("coupled", False)])
+def test_what_lies_before_a_place_is_asked_once_where_the_network_allows_it(ways, once):
+    torch.manual_seed(1)
+    net, x = Early(ways), torch.randn(4, 3)
+    seen: list[int] = []
+    net.one.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+
+    def change(rows, items, which):
+        left = rows.clone()
+        left[torch.arange(len(left)), which] = items.to(left)
+        return left
+
+    with session_on(net, x, target="all") as session:
+        session.changed("two", change, 9)  # tries it out
+        seen.clear()
+        found = session.changed("two", change, 9)
+    assert sum(seen) == (4 if once else 36)
+    with torch.no_grad():
+        first = torch.tanh(net.one(x))
+        for unit in range(9):
+            second = net.two(first)
+            second[:, unit] = torch.arange(4.0)
+            second = torch.tanh(second)
+            expected = net.out(second + first) if ways == "skip" else net.out(second)
+            expected = net.joined(torch.cat([second, first], 1)) if ways == "joined" else expected
+            np.testing.assert_allclose(found[:, unit].reshape(4, 2), expected, rtol=1e-4, atol=1e-6)
+
+
 class OnlyFour(nn.Module):
     """Takes four rows, no more and no fewer."""
 

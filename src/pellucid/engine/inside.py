@@ -28,8 +28,6 @@ Fold = Callable[[Seen, Seen], Tensor]
 """What a method makes of the activations and gradients of b rows: ``[b, …]``."""
 Flow = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(activations, gradients ``[b, *shape]``, questions ``Int[b]``) → how much of each unit goes on to the input."""
-Change = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(activation ``[b, *shape]``, rows ``Int[b]``, variants ``Int[b]``) → what the network goes on with instead."""
 LISTED = 40
 """Names of places that a message lists."""
 
@@ -335,41 +333,6 @@ class Inside(SlopeMaker):
             total = (flow(held, slope, questions).to(rows.dtype) * rows).sum()
         self._caller.tally.gradients += 2 * len(points)
         return self._caller.differentiated(total, [leaf])[0]
-
-    def changed(self, name: str, change: Change, variants: int) -> np.ndarray:
-        """The targets with the activation at a place changed in so many ways, ``Float64[Q, variants]``.
-
-        ``change(activation, rows, which)`` gets ``[b, *shape]`` in the model's own type, and answers in it. Raises
-        :class:`NotFiniteError` where an output is no number then.
-        """
-        place, model = self.places.named(name), self._caller.model
-        assert isinstance(model, Inspectable)
-        out = np.zeros((len(self), variants, self.targets))
-
-        def work(g: slice, c: slice) -> None:
-            items = torch.arange(g.start, g.stop).repeat_interleave(c.stop - c.start)
-            which = torch.arange(c.start, c.stop).repeat(g.stop - g.start)
-            done = [0]
-
-            def visit(tensor: Tensor) -> Tensor:
-                rows = place.by_row(tensor)
-                mine = (torch.arange(len(rows)) + done[0]).clamp(max=len(items) - 1)  # a filled batch repeats the last
-                done[0] += len(rows)
-                return place.as_returned(change(rows, items[mine], which[mine]))
-
-            def ask(tensors: Mapping[str, Tensor]) -> Tensor:
-                with model.visited({place.name: visit}):
-                    return model.outputs(tensors)
-
-            with torch.no_grad():
-                found = self._caller.outputs(self.x[items].clone(), items, ask)
-                picked = self._select(found, items).double().cpu().numpy()
-            self._refuse_nan(picked, (items * self.targets).numpy(), None)
-            out[g, c] = picked.reshape(g.stop - g.start, -1, self.targets)
-
-        self.spent.add(variants)
-        self._each_block((len(self), variants), work)
-        return np.moveaxis(out, 1, 2).reshape(self.questions, variants)
 
     def _at(self, points: Tensor, questions: Tensor, places: Sequence[Place]) -> tuple[Seen, Seen]:
         """Activations and gradients of each question's own target at a batch of points."""

@@ -26,7 +26,8 @@ from ..records.errors import BudgetError, NotApplicable
 from .budget import Budget, Spent
 from .cache import shared_design
 from .caller import Caller
-from .inside import Inside, Look
+from .changing import Changing
+from .inside import Look
 from .walking import Walker
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ SWEEP = 2**21
 """Values held at once while a shared design is swept over all questions."""
 
 
-class Session(Inside, Walker):
+class Session(Changing, Walker):
     """One problem's rows with equal n, ready to be asked.
 
     Attributes

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
+from ..engine.changing import Change
 from ..engine.estimate import Estimate
-from ..engine.inside import Change, Seen
+from ..engine.inside import Seen
 from ..engine.session import Session
 from ..problem.model import Inspectable
 from .class_activation import ClassActivation, Grid, laid, weighed

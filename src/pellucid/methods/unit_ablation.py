@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.changing import Change
 from ..engine.estimate import Estimate
-from ..engine.inside import Change, Seen
+from ..engine.inside import Seen
 from ..engine.session import Session
 from ..problem.model import Inspectable, Place
 from .layer_values import LayerMethod, Units, sizes, traced
