@@ -125,7 +125,8 @@ class Walker(SlopeMaker):
                 fix="shapley and lime only ask for outputs",
             )
         kept = _KEPT.setdefault(model.identity, OrderedDict())
-        key = (model.version, tuple(self.inputs.shapes.items()), self.x.dtype, str(self.x.device))
+        shapes = tuple((name, tensor.shape[1:], tensor.dtype) for name, tensor in self.inputs.tensors.items())
+        key = (model.version, shapes, self.x.dtype, str(self.x.device))
         if key not in kept:
             kept[key] = self._traced(model)
             while len(kept) > MOST_GRAPHS:
@@ -153,6 +154,8 @@ class Walker(SlopeMaker):
         target that is a function of several outputs.
         """
         made = self.network.replay(manner)
+        if references is not None and self._carries:  # what is not explained is the row's own, also beside references
+            references = references.expand(len(self), -1, -1)
         walk = _Walk(made, references, manner.plain or bool(manner.units(made.plan)))
         out = torch.zeros((len(self), self.targets, self.x.shape[1]), dtype=torch.float64, device=self.x.device)
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..measures.intervals import widening
+from ..records.errors import NotApplicable
 from ..records.settings import Range
 from .coalition_design import Pairs, drawn_pairs, odd_parts, pairs_of_size
 from .method import Method
@@ -45,6 +46,11 @@ class KernelShapley(Method):
         n, change = session.n, session.full - session.empty
         if n == 1:
             return Estimate(change[:, None], stderr=np.zeros((len(change), 1)))
+        if (self.samples or 2**n) < self.least(n):
+            raise NotApplicable(
+                f"kernel_shapley(samples={self.samples}) is too few for {n} players",
+                fix=f"{self.least(n)} at least: with fewer no line can be fitted to them",
+            )
         least = min(max(self.samples or 0, self.least(n)), 2**n)  # a number that was given is exact
         budget = session.allowance(self.samples or 2 * n + 2048, least=least)
         pairs = min((self.samples or budget) - 2, 2**n - 2, budget - 2) // 2
