@@ -17,17 +17,18 @@ class NoisyRows:
     """Copies of a session's rows with Gaussian noise, whose spread is a share of the range of the values.
 
     In a table that is each column's range over the background and the row itself; elsewhere the range of the row's own
-    values, for each input tensor. Raises :class:`NotApplicable` for rows that are not floating-point numbers.
+    values, for each input tensor. With ``absolute`` the spread is in the units of the rows, the same everywhere.
+    Raises :class:`NotApplicable` for rows that are not floating-point numbers.
     """
 
-    def __init__(self, session: Session, samples: int, share: float):
+    def __init__(self, session: Session, samples: int, share: float, absolute: bool = False):
         if session.opaque or not session.x.is_floating_point():
             raise NotApplicable(
                 "noise cannot be added to these rows", why="they are not floating-point numbers",
                 fix="methods that remove players, such as occlusion, take them as they are",
             )  # fmt: skip
         self.session, self.samples = session, samples
-        self.spread = share * _ranges(session)
+        self.spread = torch.full_like(session.x, share) if absolute else share * _ranges(session)
         self._kept: tuple[tuple[int, int], np.ndarray] | None = None
 
     def points(self, questions: Tensor, indices: Tensor) -> Tensor:

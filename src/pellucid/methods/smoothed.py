@@ -36,14 +36,16 @@ class Smoothed(Method):
     """Any method, averaged over noisy copies of the row: E[φ(x + ε)], ε ~ N(0, (noise · range)²).
 
     SmoothGrad (Smilkov et al. 2017, arXiv 1706.03825) for any method. ``how="variance"`` tells how much the values
-    vary instead (VarGrad), ``how="square"`` the mean of their squares (SmoothGrad-squared). The contributions add up
-    to no change of the output at the row: the row itself is not among the copies.
+    vary instead (VarGrad), ``how="square"`` the mean of their squares (SmoothGrad-squared). With ``absolute`` the noise
+    has the standard deviation ``noise`` itself. The contributions add up to no change of the output at the row: the
+    row itself is not among the copies.
     """
 
     of: Annotated[Method, "the method that is smoothed, by its name"] = PLAIN
     samples: Annotated[int | None, Range(2, 100_000), "noisy copies; none: 25, or what the budget allows"] = None
-    noise: Annotated[float, Range(0, 10), "standard deviation of the noise, as a share of the values' range"] = 0.15
+    noise: Annotated[float, Range(0, 1e6), "standard deviation of the noise, as a share of the values' range"] = 0.15
     how: Annotated[Of, "what is told of the values: their mean, their variance, or their mean square"] = "mean"
+    absolute: Annotated[bool, "noise is in the units of the rows, not a share of their range"] = False
 
     name: ClassVar[str] = "smoothed"
     title: ClassVar[str] = "Smoothed"
@@ -66,7 +68,7 @@ class Smoothed(Method):
 
     def estimate(self, session: Session) -> Estimate:
         samples, each = self._share_of_budget(session)
-        noisy = NoisyRows(session, samples, self.noise)
+        noisy = NoisyRows(session, samples, self.noise, self.absolute)
         moments = Moments(session.questions, session.n, self.how)
         if isinstance(self.of, FromGradient):
             pooling, cautions = self.of.pooled_by, _from_gradient(self.of, session, noisy, moments)
