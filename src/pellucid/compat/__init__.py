@@ -1,1 +1,1 @@
-"""The names that users of other libraries know: ``from pellucid.compat import shap, lime``. Only the import changes."""
+"""The names that users of other libraries know: ``from pellucid.compat import captum, lime, shap``; the rest stays."""
