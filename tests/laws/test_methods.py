@@ -13,7 +13,7 @@ from pellucid.methods import IntegratedGradients, Lime, Occlusion, Rise, Salienc
 from pellucid.methods.method import Method
 from pellucid.records.errors import NotApplicable
 from pellucid.testing import check_method
-from pellucid.testing.problems import PROBLEMS
+from pellucid.testing.problems import ATTENTION_PROBLEMS, PROBLEMS
 
 ON_IMAGES = (
     "ablation_cam", "cam", "eigen_cam", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "hires_cam", "layer_cam",
@@ -25,6 +25,8 @@ OF_LAYERS = (
     "unit_ablation",
 )  # fmt: skip
 """Methods that need a network they can look into."""
+OF_ATTENTION = ("attention_flow", "attention_gradient", "attention_maps", "attention_rollout", "value_zeroing")
+"""Methods that need a network with attention; they have problems of their own."""
 EXPECTED = {
     "saliency": 9,
     "input_x_gradient": 9,
@@ -52,7 +54,12 @@ EXPECTED = {
 """Methods that do not apply to all twelve problems (no gradients, no images), and to how many they do."""
 
 
-@pytest.mark.parametrize("name", everything("methods"))
+@pytest.mark.parametrize("name", OF_ATTENTION)
+def test_laws_of_attention(name: str) -> None:
+    assert len(check_method(everything("methods")[name](), ATTENTION_PROBLEMS)) == len(ATTENTION_PROBLEMS)
+
+
+@pytest.mark.parametrize("name", [name for name in everything("methods") if name not in OF_ATTENTION])
 def test_laws(name: str) -> None:
     applied = check_method(everything("methods")[name]())
     assert len(applied) == EXPECTED.get(name, 12 if name != "input_magnitude" else 11)

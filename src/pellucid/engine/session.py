@@ -23,19 +23,19 @@ from ..problem.problem import Problem
 from ..problem.removal import path_start
 from ..problem.target import BoundTarget
 from ..records.errors import BudgetError, NotApplicable
+from .attending import Attending
 from .budget import Budget, Spent
 from .cache import shared_design
 from .caller import Caller
 from .changing import Changing
 from .inside import Look
-from .walking import Walker
 
 T = TypeVar("T")
 SWEEP = 2**21
 """Values held at once while a shared design is swept over all questions."""
 
 
-class Session(Changing, Walker):
+class Session(Changing, Attending):
     """One problem's rows with equal n, ready to be asked.
 
     Attributes

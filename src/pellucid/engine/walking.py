@@ -65,7 +65,7 @@ class Network:
 _KEPT: WeakKeyDictionary[object, OrderedDict[Any, Network]] = WeakKeyDictionary()
 
 
-def _upcast(tensors: Iterable[Tensor]) -> Tensors:
+def upcast(tensors: Iterable[Tensor]) -> Tensors:
     """Half precision is walked in single."""
     return tuple(tensor.float() if tensor.dtype in HALVES else tensor for tensor in tensors)
 
@@ -141,7 +141,7 @@ class Walker(SlopeMaker):
         named = self.inputs.fold(flat, index)
         graph = trace(model, {name: tensor[:1] for name, tensor in named.items()})
         graph = simplified(in_single(graph) if self.x.dtype in HALVES else graph)
-        network = Network(graph, _upcast(named.values()))
+        network = Network(graph, upcast(named.values()))
         with torch.no_grad():
             _compare(network, self._caller.outputs(flat, index), self.x.dtype)
         return network
@@ -179,8 +179,8 @@ class Walker(SlopeMaker):
         plan, rules = network.plan(manner)
         first = int(np.argmin(self._rows))  # in the caller's order
         own = torch.tensor([first])
-        row = _upcast(self.inputs.fold(self.x[own], own).values())
-        start = None if reference is None else _upcast(self.inputs.fold(reference, own).values())
+        row = upcast(self.inputs.fold(self.x[own], own).values())
+        start = None if reference is None else upcast(self.inputs.fold(reference, own).values())
         with torch.no_grad():
             m = self._of_target(network.graph(*row), slice(first, first + 1))[0, :1]
         found: dict[str, float] = {}
@@ -203,11 +203,11 @@ class Walker(SlopeMaker):
         found: list[T] = []
         for item in range(len(self)):
             own = torch.tensor([item])
-            row = _upcast(self.inputs.fold(self.x[own], own).values())
+            row = upcast(self.inputs.fold(self.x[own], own).values())
             start = references if len(references) == 1 else references[own]
             with torch.no_grad():
                 at, ref = (
-                    values_of(plan, _upcast(self.inputs.fold(flat, own).values())) for flat in (self.x[own], start)
+                    values_of(plan, upcast(self.inputs.fold(flat, own).values())) for flat in (self.x[own], start)
                 )
                 m = self._of_target(network.graph(*row), slice(item, item + 1))[0]
                 found += [follow(plan, rules, at, ref, one[None]) for one in m]
@@ -252,7 +252,7 @@ class Walker(SlopeMaker):
         return walk.kept[key]
 
     def _run_graph(self, walk: _Walk, flat: Tensor, rows: Tensor) -> Tensors:
-        outputs, values = walk.replay.run(_upcast(self.inputs.fold(flat, rows).values()))
+        outputs, values = walk.replay.run(upcast(self.inputs.fold(flat, rows).values()))
         self._caller.counted(len(flat))
         return outputs, *values
 

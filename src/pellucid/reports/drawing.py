@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pellucid.records.attention import AttentionMaps
 from pellucid.records.drawing import register
 from pellucid.records.errors import NotApplicable, UnknownName
 from pellucid.records.explanation import Explanation
@@ -29,6 +30,7 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
     contributions; with several rows and none named, the mean sizes over them.
     """
     from . import figures
+    from .words import Words
 
     if kind == "auto":
         kind, row = "image" if figures.is_image(explanation) else "bar", row or 0
@@ -44,6 +46,8 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
         draw = {"bar": figures.contributions, "waterfall": figures.waterfall, "force": figures.force,
                 "image": figures.image_overlay}[kind]  # fmt: skip
         chart = draw(explanation, row or 0, **options)
+    if "erasure_first" in explanation.notes:
+        chart = chart.properties(title=Words(options.get("language", "en"))("attention_title"))
     return chart.properties(background="white")  # it may be saved and shown anywhere
 
 
@@ -197,6 +201,28 @@ def html_flow(flow: Flow) -> str:
     from . import html, path
 
     return html.snippet(flow, path.paragraphs)
+
+
+@register("plot", AttentionMaps)
+def plot_attention(maps: AttentionMaps, row: int = 0, **options: Any) -> Any:
+    """A row's maps, layers by heads."""
+    from . import figures
+
+    return figures.attention_grid(maps, row, **options).properties(background="white")
+
+
+@register("text", AttentionMaps)
+def text_attention(maps: AttentionMaps, row: int = 0, language: str = "en", audience: str = "expert") -> str:
+    from . import attending
+
+    return attending.text(maps, row, language, audience)
+
+
+@register("html", AttentionMaps)
+def html_attention(maps: AttentionMaps) -> str:
+    from . import attending, html
+
+    return html.snippet(maps, attending.paragraphs)
 
 
 @register("html", Study)

@@ -95,7 +95,7 @@ def paragraphs(
         reasons = [reason for reason in reasons if reason.shown(floor)]
         told = _for_and_against(reasons, words, audience)
         sure = _sureness(explanation, row, output, reasons, words, audience)
-    sure += told_cautions(explanation, words)
+    sure = [*erasure_told(explanation, row, output, words), *sure, *told_cautions(explanation, words)]
     gap = "" if language == "zh" else " "
     parts = (first, told, sure, [words.told(f"meaning_{audience}")])
     return [gap.join(part) for part in parts if part]
@@ -242,6 +242,20 @@ def told_cautions(record: Answer, words: Words) -> list[str]:
         for caution in grave[:CAUTIONS]
     ]
     return told + ([words.told("more_cautions", count=len(grave) - CAUTIONS)] if len(grave) > CAUTIONS else [])
+
+
+def erasure_told(record: Answer, row: int, output: int, words: Words) -> list[str]:
+    """A row's erasure test in one sentence; nothing for records without one."""
+    if "erasure_first" not in record.notes:
+        return []
+
+    def of(name: str) -> float:
+        found = record.notes[name][row]
+        return float(found[output] if isinstance(found, list) else found)
+
+    figures = {"first": number(of("erasure_first")), "random": number(of("erasure_random"))}
+    half = number(Z * of("erasure_error"))
+    return [words.told("attention_erasure", erased=int(of("erased")), half=half, **figures)]
 
 
 def rule_paragraphs(rules: Rules, row: int, language: str = "en", audience: str = "expert") -> list[str]:

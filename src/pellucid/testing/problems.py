@@ -62,6 +62,34 @@ class SmallConvolution(nn.Module):
         return self.head(hidden.mean((2, 3)))
 
 
+class SmallTransformer(nn.Module):
+    """Two layers of attention, fused and written out, with a way around each; answers from all tokens together.
+
+    Pictures come in patches of 3 × 3 behind a token of the network's own, from which alone it then answers.
+    """
+
+    def __init__(self, *, picture: bool) -> None:
+        super().__init__()
+        generator = _seeded(22)
+        self.patches = nn.Conv2d(2, 4, 3, 3) if picture else None
+        self.first, self.second = nn.Linear(4, 12), nn.Linear(4, 12)
+        self.norm, self.head = nn.LayerNorm(4), nn.Linear(4, 3)
+        self.own = nn.Parameter(torch.zeros(1, 1, 4))
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.8)
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.patches is not None:
+            x = torch.cat([self.own.expand(len(x), -1, -1), self.patches(x).flatten(2).mT], dim=1)
+        heads = [each.unflatten(-1, (2, 2)).transpose(1, 2) for each in self.first(self.norm(x)).split(4, -1)]
+        x = x + nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        q, k, v = self.second(self.norm(x)).split(4, -1)
+        x = x + torch.softmax(q @ k.mT / 2, dim=-1) @ v
+        return self.head(x[:, 0] if self.patches is not None else x.mean(1))
+
+
 def _count_words(rows: list[list[str]]) -> np.ndarray:
     """A black box over word lists: good and bad words, turned round by "not"."""
     good = np.array(
@@ -150,10 +178,33 @@ def all_targets(count: int = 5) -> Problem:
     return table(count, target="all")
 
 
-PROBLEMS: dict[str, Callable[[int], Problem]] = {
-    made.__name__: made
-    for made in (
-        table, grouped_table, image, ragged_image, two_inputs, black_box, words, one_player, constant_model,
-        unused_column, double, all_targets,
-    )
-}  # fmt: skip
+def token_vectors(count: int = 5) -> Problem:
+    """A transformer over five vectors, every number a player."""
+    rows, background = (torch.randn(size, 5, 4, generator=_seeded(seed)) for size, seed in ((count, 23), (3, 24)))
+    return as_problem(SmallTransformer(picture=False), rows, background=background, target="all")
+
+
+def picture_patches(count: int = 5) -> Problem:
+    """A small vision transformer, its own patches the players."""
+    x = torch.rand(count, 2, 6, 6, generator=_seeded(25))
+    return as_problem(SmallTransformer(picture=True), x, removal=Blur(1.0), players=Patches(3))
+
+
+def picture_regions(count: int = 5) -> Problem:
+    """The same network; players are regions of their own in every picture."""
+    x = torch.rand(count, 2, 6, 6, generator=_seeded(26))
+    return as_problem(SmallTransformer(picture=True), x, players=Slic(4, 1.0), target=1)
+
+
+def _named(*made: Callable[[int], Problem]) -> dict[str, Callable[[int], Problem]]:
+    return {each.__name__: each for each in made}
+
+
+PROBLEMS: dict[str, Callable[[int], Problem]] = _named(
+    table, grouped_table, image, ragged_image, two_inputs, black_box, words, one_player, constant_model,
+    unused_column, double, all_targets,
+)  # fmt: skip
+"""What every method is asked."""
+
+ATTENTION_PROBLEMS: dict[str, Callable[[int], Problem]] = _named(token_vectors, picture_patches, picture_regions)
+"""What methods of attention are asked instead: none of the networks above has any."""

@@ -4,6 +4,7 @@ What came from data stands in a chart's values only, never in field names or exp
 """
 
 from .adding_up import force, waterfall
+from .attention import attention_grid
 from .contributions import beside_truth, contributions, importance, mean_importance
 from .curves import curves, curves_named, precision_recall, reliability, roc, scatter
 from .flows import decision_flow
@@ -18,10 +19,10 @@ from .swarms import beeswarm, summary
 from .units import strongest_units
 
 __all__ = [
-    "advantage", "agreement", "agreement_matrix", "beeswarm", "beside_truth", "confusion", "confusion_counts",
-    "contributions", "correlations", "curves", "curves_named", "decision_flow",
-    "distribution", "distributions", "force", "heat_map",
-    "heatmap", "image_grid", "image_overlay", "importance", "importance_map", "is_image", "mean_importance",
-    "missing", "network", "overall", "precision_recall", "ranked_columns", "reliability", "roc", "rule_list",
-    "rule_overlay", "scatter", "scores_matrix", "set_list", "strongest_units", "summary", "waterfall",
+    "advantage", "agreement", "agreement_matrix", "attention_grid", "beeswarm", "beside_truth", "confusion",
+    "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow", "distribution",
+    "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance", "importance_map",
+    "is_image", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
+    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "set_list", "strongest_units",
+    "summary", "waterfall",
 ]  # fmt: skip

@@ -157,7 +157,7 @@ def heat_panel(
         .mark_point(opacity=0)
         .encode(x=alt.value(0), y=alt.value(0), color=alt.Color("v:Q", scale=scale, legend=bar))
     )
-    painted = _coloured(heat / largest, stops, colours)
+    painted = coloured(heat / largest, stops, colours)
     painted = painted if below is None else _laid_over(painted, below)
     return alt.layer(_panel(painted, regions), legend).properties(title=title)
 
@@ -211,7 +211,7 @@ def shown_picture(image: np.ndarray) -> np.ndarray:
     return np.moveaxis(scaled, 0, -1).astype(np.uint8)
 
 
-def _coloured(heat: np.ndarray, stops: np.ndarray, colours: tuple[str, ...]) -> np.ndarray:
+def coloured(heat: np.ndarray, stops: np.ndarray, colours: tuple[str, ...]) -> np.ndarray:
     """``heat`` (−1…1) as ``uint8[H, W, 3]``; what nobody owns is grey."""
     rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours])
     known = np.nan_to_num(heat)
