@@ -13,6 +13,7 @@ from torch import nn
 
 import pellucid
 from pellucid.records.errors import InputError, NotApplicable, UnknownName
+from pellucid.records.joining import joined
 
 GRADIENT_MAPS = ("grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "xgrad_cam")
 EVERY = ("cam", *GRADIENT_MAPS, "eigen_cam", "ablation_cam", "score_cam")
@@ -339,3 +340,13 @@ def test_maps_are_graded_beside_controls():
     assert [score.status for score in scores][:1] == ["ok"]
     compared = pellucid.compare(net, x, ("grad_cam", "saliency"), metrics="abpc", players=pellucid.players.Patches(4))
     assert {name for name, _ in compared.ranking} == {"grad_cam", "saliency"}
+
+
+def test_blocks_of_rows_are_joined_with_their_maps():
+    net, x = Pooled(), pictures(5)
+    whole = explained(net, x, "grad_cam", target="all")
+    parts = [([3, 0], whole[[3, 0]]), ([1, 4], whole[[1, 4]])]
+    back = joined(parts, whole.players, whole.ids)
+    assert back.maps is not None
+    np.testing.assert_array_equal(back.maps[[0, 1, 3, 4]], whole.maps[[0, 1, 3, 4]])
+    assert np.isnan(back.maps[2]).all() and np.isnan(back.full[2]).all()

@@ -282,13 +282,20 @@ class Tokens(nn.Module):
         return self.head(torch.tanh(self.embedding(x).mean(1)))
 
 
-def test_whole_numbers_have_no_path_and_still_an_inside():
+def test_tokens_move_by_their_embeddings():
     net, x = Tokens(), torch.arange(6).reshape(2, 3)
-    e = explained(net, x, "layer_gradient_x_activation", layer="embedding")
-    assert e.values.shape == (2, 3, 4) and e.values.any()
-    for method in ("layer_conductance", "internal_influence", "neuron_attribution"):
-        with pytest.raises(NotApplicable, match="not floating-point numbers"):
-            explained(net, x, method, layer="embedding")
+    e = explained(net, x, "layer_conductance", layer=("embedding", "head"), target=1)
+    assert e.of("embedding").shape == (2, 3, 4) and e.gap.max() <= 1e-3
+    ig = explained(net, x, "integrated_gradients", target=1, steps=200)
+    np.testing.assert_allclose(e.of("embedding").sum(2), ig.values, rtol=1e-2, atol=1e-4)
+    one = explained(net, x, "neuron_attribution", layer="embedding", unit=2, of="gradient")
+    np.testing.assert_allclose(one.values, 1, rtol=1e-6)
+    off = explained(net, x, "unit_ablation", layer="embedding", target=1)
+    with torch.no_grad():
+        vectors = net.embedding(x)
+        vectors[..., 1] = 0
+        expected = net(x) - net.head(torch.tanh(vectors.mean(1)))
+    np.testing.assert_allclose(off.values[:, 1], expected[:, 1], rtol=1e-4, atol=1e-6)
 
 
 # The record ---------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..problem.model import Countable, Differentiable, Embedded, Rows
+from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Place, Rows, Visitor
+from .places import places_of, visited
 
 
 def embedded(model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor]) -> Embedded | None:
@@ -37,7 +38,7 @@ def embedded(model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor
         with torch.no_grad():
             return nn.functional.embedding(ids, layer.weight).detach()
 
-    return Embedded(BehindEmbedding(model, layer, name), f"{name} embedded", look_up, paths[layer])
+    return Embedded(BehindEmbedding(model, module, layer, name), f"{name} embedded", look_up, paths[layer])
 
 
 def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
@@ -45,11 +46,11 @@ def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
     return isinstance(first, Tensor) and first.shape == tokens.shape and bool((first == tokens).all())
 
 
-class BehindEmbedding(Differentiable, Countable):
+class BehindEmbedding(Differentiable, Countable, Inspectable):
     """A network that is given the vectors of its tokens; the tokens go with them, for what else depends on them."""
 
-    def __init__(self, model: Differentiable, layer: nn.Embedding, tokens: str):
-        self.inner, self.layer, self.tokens = model, layer, tokens
+    def __init__(self, model: Differentiable, module: nn.Module, layer: nn.Embedding, tokens: str):
+        self.inner, self.module, self.layer, self.tokens = model, module, layer, tokens
         self.name, self.labels, self.encoding = model.name, model.labels, model.encoding
         self.fixed_batch, self.fixed_mode = model.fixed_batch, getattr(model, "fixed_mode", False)
         self.chosen = getattr(model, "chosen", {})
@@ -76,8 +77,14 @@ class BehindEmbedding(Differentiable, Countable):
         def hook(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
             return vectors.to(found.dtype) if _are(given, tokens) else found
 
-        handle = self.layer.register_forward_hook(hook)
+        handle = self.layer.register_forward_hook(hook, prepend=True)  # whoever looks at the layer sees the vectors
         try:
             return self.inner.outputs({self.tokens: tokens})
         finally:
             handle.remove()
+
+    def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        return places_of(self.module, self.outputs, few, more)
+
+    def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
+        return visited(self.module, visitors)
