@@ -10,7 +10,7 @@ import pytest
 
 import pellucid
 from pellucid.engine.estimate import Estimate
-from pellucid.methods import Lime
+from pellucid.methods import Lime, Occlusion
 from pellucid.methods.method import Method
 from pellucid.records.study import Study
 from pellucid.removals import Constant
@@ -55,6 +55,10 @@ def test_labels_are_never_alike():
     labels = labelled(methods)
     assert list(labels.values()) == methods
     assert list(labels) == ["lime (samples=50)", "lime (samples=50) #2", "lime (samples=60)", "breaks"]
+    assert list(labelled([Occlusion().smoothed(), Lime().smoothed()])) == [
+        "smoothed (of=occlusion)",
+        "smoothed (of=lime)",
+    ]
 
 
 def test_a_method_that_raises_is_listed_and_the_others_go_on():

@@ -69,6 +69,8 @@ def test_tokens_are_explained_by_their_embeddings():
     other = behind(net.words(torch.full_like(TOKENS, 2)))[:, 1].detach().numpy()
     np.testing.assert_allclose(path.base[:, 0], other, rtol=1e-5)
     assert path.gap.max() <= 1e-3
+    scores = pellucid.evaluate(net, TOKENS, path).to_frame()  # by removing tokens, which is the original question
+    assert np.isfinite(scores.set_index("metric").value["faithfulness_correlation"])
 
 
 @family

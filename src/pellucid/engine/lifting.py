@@ -37,12 +37,12 @@ def lifted(problem: Problem, needs: tuple[type, ...]) -> Problem:
 
 
 def restored(found: Answer, problem: Problem, seed: int) -> Answer:
-    """What was found out about a lifted problem, with the reference rows of the problem itself."""
-    removal = problem.removal
-    if found.background is None or not isinstance(removal, TensorRemoval):
-        return found
-    references = removal.references(problem.inputs, problem.players, seed)
-    return replace(found, background=shared_rows(removal.background(problem.inputs, references)))
+    """What was found out about a lifted problem, with the players and reference rows of the problem itself."""
+    background, removal = found.background, problem.removal
+    if background is not None and isinstance(removal, TensorRemoval):
+        references = removal.references(problem.inputs, problem.players, seed)
+        background = shared_rows(removal.background(problem.inputs, references))
+    return replace(found, players=problem.players, background=background)
 
 
 def _in_single(problem: Problem) -> Problem:

@@ -32,15 +32,15 @@ class NoisyRows:
         self._kept: tuple[tuple[int, int], np.ndarray] | None = None
 
     def points(self, questions: Tensor, indices: Tensor) -> Tensor:
-        """The recipe: copy number ``indices[i]`` of the row of ``questions[i]``; all targets see the same copies."""
-        items = self.session.item(questions)
-        noise = torch.empty((len(items), self.session.x.shape[1]), dtype=torch.float32)
-        for item in items.unique().tolist():
-            own = items == item
-            numbers = indices[own].numpy()
-            first = int(numbers.min())
-            noise[own] = torch.from_numpy(self._drawn(item, first, int(numbers.max()) + 1)[numbers - first])
-        return torch.addcmul(self.session.x[items], self.spread[items], noise.to(self.session.x))
+        """The recipe: copy number ``indices[i]`` of the row of ``questions[i]``; all targets see the same copies.
+
+        Questions come one after another, each with the same run of numbers, as the engine asks.
+        """
+        items, first = self.session.item(questions), int(indices[0])
+        count = int(indices[-1]) + 1 - first
+        noise = [self._drawn(item, first, first + count) for item in items[::count].tolist()]
+        made = torch.from_numpy(noise[0] if len(noise) == 1 else np.concatenate(noise)).to(self.session.x)
+        return torch.addcmul(self.session.x[items], self.spread[items], made)
 
     def of_all(self, numbers: np.ndarray) -> Tensor:
         """The copies of these numbers of every row, ``[N, c, D]``."""
@@ -53,7 +53,7 @@ class NoisyRows:
         size = max(AT_ONCE // self.session.x.shape[1], 1)
         parts = [self._stream(item, place, size) for place in range(start // size, (stop - 1) // size + 1)]
         offset = start // size * size
-        return np.concatenate(parts)[start - offset : stop - offset]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[start - offset : stop - offset]
 
     def _stream(self, item: int, place: int, size: int) -> np.ndarray:
         if self._kept is None or self._kept[0] != (item, place):

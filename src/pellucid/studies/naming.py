@@ -32,4 +32,9 @@ def labels_of(named: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
 
 def _told_apart(name: str, own: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
     differing = [key for key in own if len({repr(twin.get(key)) for twin in twins}) > 1]
-    return f"{name} ({', '.join(f'{key}={own[key]}' for key in differing)})" if differing else name
+    return f"{name} ({', '.join(f'{key}={_short(own[key])}' for key in differing)})" if differing else name
+
+
+def _short(setting: Any) -> Any:
+    """A setting that is itself a choice by its name."""
+    return setting.get("name", setting) if isinstance(setting, Mapping) else setting
