@@ -22,6 +22,7 @@ from ..records.errors import Cancelled, InputError, NotApplicable, PellucidError
 from ..records.explanation import Explanation
 from ..records.joining import merged
 from ..records.messages import Caution
+from ..records.regions import Regions
 from ..records.score import Score, Scores
 from .metric import Case, Explainer, Metric
 
@@ -46,6 +47,7 @@ class Judgement:
     explainer: stands in for the method: a function of a session to values ``[Q, n]``.
     others: explanations of the same rows and targets by other methods, for agreement.
     truth: the known contributions of the same rows.
+    regions: where in these rows the evidence is known to lie.
     label: what to call it among others; by default the method's name.
     """
 
@@ -54,6 +56,7 @@ class Judgement:
     explainer: Explainer | None = None
     others: Mapping[str, Explanation] = field(default_factory=dict)
     truth: Explanation | None = None
+    regions: Regions | None = None
     label: str = ""
 
     @property
@@ -235,7 +238,13 @@ def _case(judgement: Judgement, metric: Metric, rows: np.ndarray, session: Sessi
         promises=method.promises if method else None,
         others={name: of(other) for name, other in same.items()},
         truth=None if judgement.truth is None else of(judgement.truth),
+        inside=None if judgement.regions is None else _inside(judgement.regions, rows, session),
     )
+
+
+def _inside(regions: Regions, rows: np.ndarray, session: Session) -> np.ndarray:
+    """This part's shares inside ``[Q, n]``."""
+    return regions.inside[rows][:, : session.n].repeat(session.targets, 0)
 
 
 def _exact(explanation: Explanation, rows: np.ndarray) -> bool:

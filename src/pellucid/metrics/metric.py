@@ -33,6 +33,7 @@ class Case:
     promises: the axioms the method claims; None where that is not known.
     others: values of other methods for the same questions, by name.
     truth: the values as they are known to be, or None.
+    inside: ``Float64[Q, n]``, the share of each player that lies where the evidence is known to be, or None.
     """
 
     session: Session
@@ -46,6 +47,7 @@ class Case:
     promises: tuple[str, ...] | None = None
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     truth: np.ndarray | None = None
+    inside: np.ndarray | None = None
 
     def again(self, *, inputs: Tensor | None = None, seed: int | None = None) -> np.ndarray:
         """The values ``Float64[Q, n]`` for other rows ``[N, D]`` or another seed (by default the one they had).
@@ -72,6 +74,7 @@ class Case:
             full=self.full[few],
             others={name: other[few] for name, other in self.others.items()},
             truth=None if self.truth is None else self.truth[few],
+            inside=None if self.inside is None else self.inside[few],
         )
 
     def with_values(self, values: np.ndarray, explainer: Explainer, sampled: bool) -> Case:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..problem.inputs import Inputs
 from ..problem.removal import TensorRemoval
 from ..problem.units import Units
-from ..records.errors import NotApplicable, RemovalError
+from ..records.errors import InputError, NotApplicable, RemovalError
 from ..records.players import Players
 
 
@@ -30,6 +30,42 @@ def image_shape(inputs: Inputs) -> tuple[int, int, int]:
             fix="turn them, and wrap the model: lambda x: model(x.transpose(0, 2, 3, 1))",
         )
     return channels, height, width
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Where things lie on N pictures: corners x0, y0, x1, y1 in pixels, ``[N, 4]``, or ``[k, 4]`` for each of N.
+
+    A pixel is inside where its middle is: x0 ≤ column + ½ < x1.
+    """
+
+    corners: Any
+
+    def __post_init__(self) -> None:
+        found = [np.asarray(row, dtype=np.float64).reshape(-1, 4) for row in self._rows()]
+        for row, boxes in enumerate(found):
+            if not np.isfinite(boxes).all() or (boxes[:, 2:] < boxes[:, :2]).any():
+                raise InputError("a box is x0, y0, x1, y1 with x0 ≤ x1 and y0 ≤ y1", where=f"row {row}")
+        object.__setattr__(self, "corners", tuple(found))
+
+    def _rows(self) -> list[Any]:
+        rows = list(self.corners)
+        for row, boxes in enumerate(rows):
+            if np.size(boxes) % 4 or (np.size(boxes) and np.shape(boxes)[-1] != 4):
+                raise InputError(f"boxes have four corners each, not {np.shape(boxes)}", where=f"row {row}")
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def masks(self, height: int, width: int) -> np.ndarray:
+        """``Bool[N, height, width]``: the pixels in any of a picture's boxes."""
+        y, x = np.arange(height) + 0.5, np.arange(width) + 0.5
+        found = np.zeros((len(self), height, width), dtype=bool)
+        for row, boxes in enumerate(self.corners):
+            for x0, y0, x1, y1 in boxes:
+                found[row] |= ((y0 <= y) & (y < y1))[:, None] & ((x0 <= x) & (x < x1))
+        return found
 
 
 @dataclass(frozen=True)

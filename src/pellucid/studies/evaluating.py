@@ -11,6 +11,7 @@ from ..catalog import everything, find
 from ..data.dataset import Dataset
 from ..doors.foreign import as_explanation, foreign_explainer, is_foreign
 from ..doors.question import as_problem
+from ..doors.regions import as_regions, is_regions
 from ..engine.listener import Listener
 from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
@@ -27,6 +28,8 @@ from .naming import labels_of
 
 OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
+OF_REGIONS = ("pointing_game", "relevance_mass", "relevance_rank")
+"""Metrics that ask where the evidence is known to lie."""
 CONDITIONAL = {"ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest}
 """Removals that are made again from their rows and settings; of any other kept rows are all there is to say."""
 
@@ -57,7 +60,8 @@ def evaluate(
         explained and ``removal=`` or ``background=`` what absent meant; a baseline other than the one that was used
         makes a right explanation look wrong.
     metrics: ``"default"``, names or Metric objects.
-    truth: the contributions as they are known to be: an array ``[N, n]`` or an Explanation, of the same rows.
+    truth: what is known of the same rows: their contributions, an array ``[N, n]`` or an Explanation; or where the
+        evidence lies, a mask of truth values (``[N, n]``, ``[N, height, width]``, the rows' own shape) or ``Boxes``.
     pooling: how element values made elsewhere become a player's: ``"sum"`` or ``"norm"``.
     explainer: for attributions made elsewhere, a function from model-space rows (a tensor; a dict of tensors by name
         where the model takes several) to attributions of the same target, so that they can be made again.
@@ -80,27 +84,30 @@ def evaluate(
         problems[key or record.method], judged[key or record.method] = problem, record
     scores = []
     for label, one in judged.items():
-        known = None if truth is None else _truth(problems[label], truth, one)
+        located = is_regions(truth)
+        known = None if truth is None or located else _truth(problems[label], truth, one)
         judgement = Judgement(
             one,
             method=_method_of(one),
             explainer=None if explainer is None else foreign_explainer(problems[label], explainer, pooling),
             others={other: e for other, e in judged.items() if other != label},
             truth=known,
+            regions=as_regions(problems[label], truth) if located else None,
             label=label,
         )
-        chosen = chosen_metrics(metrics, agreement=len(judged) > 1, truth=known is not None)
+        chosen = chosen_metrics(metrics, agreement=len(judged) > 1, truth=known is not None, regions=located)
         scores += judge(problems[label], judgement, chosen, seed=seed, controls=controls, listener=listener)
     return Scores(scores)
 
 
-def chosen_metrics(given: Any, *, agreement: bool = False, truth: bool = False) -> list[Metric]:
+def chosen_metrics(given: Any, *, agreement: bool = False, truth: bool = False, regions: bool = False) -> list[Metric]:
     """Metrics from ``"default"``, a name, a Metric, or a list of these.
 
-    The default ones, and agreement between methods and with the truth where there are any to agree with.
+    The default ones, and agreement between methods and with the truth where there are any to agree with, and those of
+    known regions where there are such.
     """
     if isinstance(given, str) and given == "default":
-        added = {"agreement": agreement, "truth_correlation": truth}
+        added = {"agreement": agreement, "truth_correlation": truth, **dict.fromkeys(OF_REGIONS, regions)}
         return [kind() for name, kind in everything("metrics").items() if kind.default or added.get(name)]
     return [find("metrics", one) for one in (given if isinstance(given, (list, tuple)) else [given])]
 

@@ -1,0 +1,40 @@
+"""What metrics of known regions share: which players lie inside, and which of their values count."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..records.errors import NotApplicable
+from .metric import Case
+
+Counts = Literal["raising", "size"]
+
+
+def known(case: Case) -> np.ndarray:
+    """The share of each player's elements inside the known region, ``Float64[Q, n]``.
+
+    Raises :class:`NotApplicable` where none is known.
+    """
+    if case.inside is None:
+        raise NotApplicable(
+            "where the evidence lies is not known",
+            fix="pass truth=, a mask of True and False for each pixel, or Boxes",
+        )
+    return case.inside
+
+
+def counted(values: np.ndarray, counts: Counts) -> np.ndarray:
+    """The values that count: what raises the target, or the size of all of them."""
+    return np.maximum(values, 0.0) if counts == "raising" else np.abs(values)
+
+
+def elements_of(case: Case) -> np.ndarray:
+    """How many elements each player has, ``Int[Q, n]``; all alike for opaque rows."""
+    session = case.session
+    if session.opaque:
+        return np.ones_like(case.values, dtype=int)
+    labels = session.players.labels
+    sizes = np.stack([np.bincount(row[row >= 0], minlength=session.n) for row in labels])
+    return np.broadcast_to(sizes, (len(session), session.n)).repeat(session.targets, 0)

@@ -1,0 +1,37 @@
+"""Relevance mass: what share of the contributions lies where the evidence is known to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from ..records.score import Better
+from .known_regions import Counts, counted, known
+from .metric import Case, Judged, Metric
+
+
+@dataclass(frozen=True)
+class RelevanceMass(Metric):
+    """Σ inside ÷ Σ of all contributions (Arras, Osman & Samek 2022, arXiv 2003.07258, equation 9).
+
+    A player that lies partly inside counts to that part. Uniform contributions score the region's share of the picture:
+    the figure means nothing without it, which is why the controls stand beside it. Undefined where nothing counts.
+    """
+
+    counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
+
+    name: ClassVar[str] = "relevance_mass"
+    title: ClassVar[str] = "Relevance mass accuracy"
+    source: ClassVar[str] = "Arras, Osman & Samek 2022, arXiv 2003.07258, relevance mass accuracy"
+    better: ClassVar[Better] = "higher"
+    default: ClassVar[bool] = False
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = 1.0
+
+    def score(self, case: Case) -> Judged:
+        mass = counted(case.values, self.counts)
+        total = mass.sum(1)
+        held = (mass * known(case)).sum(1)
+        return Judged(np.divide(held, total, out=np.full(len(total), np.nan), where=total > 0))
