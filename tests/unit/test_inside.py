@@ -53,6 +53,29 @@ def test_every_tensor_of_a_recurrent_layer_is_a_place_with_the_rows_in_front():
     assert places["recurrent[1]"].shape == (1, 6) and places["recurrent[1]"].axis == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "channels"),
+    [
+        ("resnet", "layer2", 0),
+        ("convnext", "narrow", -1),
+        ("vit", "norm", -1),
+        ("tcn", "layers.2", 0),
+        ("lstm", "recurrent", -1),
+    ],
+)
+def test_the_axis_of_channels_is_told_by_the_layers_around(name, layer, channels):
+    with session_on(*NETWORKS[name]()) as session:
+        assert session.places.named(layer).channels == channels
+
+
+def test_a_parametrised_layer_is_still_what_it_was():
+    net = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Conv1d(3, 4, 1)), nn.ReLU(), nn.Flatten(), nn.Linear(20, 2)
+    )
+    with session_on(net, torch.randn(2, 3, 5)) as session:
+        assert session.places.named("1").channels == 0 and session.places.named("0").weighs
+
+
 class Windows(nn.Module):
     """Each row is four windows of two numbers for its inner layer."""
 

@@ -11,12 +11,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ..problem.model import Place, Rows, Visitor
 
 NAME = re.compile(r"(?P<path>.*?)(\[(?P<part>\d+)\])?(@(?P<call>\d+))?")
-CHANNELS_FIRST = re.compile(r"(Lazy)?(Conv|BatchNorm|SyncBatchNorm|InstanceNorm|GroupNorm|MaxPool|AvgPool|LPPool|"
-                            r"Adaptive|FractionalMaxPool|Upsample|PixelShuffle)")  # fmt: skip
+CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd, nn.modules.pooling._LPPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle,
+)  # fmt: skip
 CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)
 
 
@@ -48,7 +52,7 @@ def places_of(module: nn.Module, answer: Callable[[Rows], Any], few: Rows, more:
         axis, split = standing
         shape = (left.shape[0] // counts[0], *left.shape[1:]) if split else left.shape[:axis] + left.shape[axis + 1 :]
         channels = _channels(left.module, shape, known)
-        weighs = any(p.ndim > 1 for p in left.module.parameters(recurse=False))
+        weighs = is_parametrized(left.module) or any(p.ndim > 1 for p in left.module.parameters(recurse=False))
         found.append(Place(left.name, type(left.module).__name__, shape, channels, weighs, axis, split))
     return tuple(found)
 
@@ -68,7 +72,7 @@ def _standing(one: tuple[int, ...], two: tuple[int, ...], few: int, more: int) -
 
 def _channels(module: nn.Module, shape: tuple[int, ...], known: dict[tuple[int, ...], int]) -> int:
     """The axis of the channels; what does not tell itself (an activation, a block) has that of the last such shape."""
-    if CHANNELS_FIRST.match(type(module).__name__):
+    if isinstance(module, CHANNELS_FIRST):
         known[shape] = 0
     elif isinstance(module, CHANNELS_LAST):
         known[shape] = -1
