@@ -71,7 +71,7 @@ def jobs() -> dict[str, Job]:
             _explain("resnet_64", 1, "vargrad", samples=50)),
         Job("expected_gradients_image", "expected gradients, 50 points, 20 rows, one image", back, 50, 1.3,
             _explain("resnet_64", 1, "expected_gradients", background=20, samples=50)),
-        Job("smoothgrad_table_1k", "SmoothGrad, 50 copies, 1,000 rows", table_back, 50_000, 1.5,
+        Job("smoothgrad_table_1k", "SmoothGrad, 50 copies, 1,000 rows", table_back, 50_000, 2.0,
             _explain("mlp", 1_000, "smoothgrad", samples=50)),
         Job("occlusion_image", "occlusion, 225 windows of 8, one image", image, 225, 1.15,
             _explain("resnet_64", 1, "occlusion", window=8, stride=4, **pixels)),

@@ -138,9 +138,10 @@ def test_the_spread_of_a_linear_model_is_that_of_its_starts():
     starts = np.array([[2, 2, 2], [0, 0, 0], [1, 1, 2]])  # mean, zero, median
     np.testing.assert_allclose(e.spread[0], np.abs(w.numpy()) * np.ptp(starts, axis=0), atol=1e-12)
     assert e.notes["starts"] == ["zero", "median"]  # the mean is its own
+    np.testing.assert_array_equal(e.to_frame()["spread"], e.spread[0])
     plain = pellucid.explain(Formula(lambda t: t @ w), x, IntegratedGradients(2), background=background)
     np.testing.assert_array_equal(plain.values, e.values)
-    assert plain.spread is None
+    assert plain.spread is None and "spread" not in plain.to_frame()
 
 
 def test_a_start_that_turns_the_strongest_contribution_is_told():

@@ -162,6 +162,14 @@ def test_rows_may_lie_anyhow_in_memory(method):
     assert wants.grad is None
 
 
+def test_images_may_lie_channels_last():
+    net, x = built("resnet")
+    for method in FAMILY[:5]:
+        wanted = pellucid.explain(net, x, method, target=0).values
+        turned = pellucid.explain(net, x.to(memory_format=torch.channels_last), method, target=0).values
+        np.testing.assert_allclose(turned, wanted, atol=1e-12, err_msg=method.name)
+
+
 @family
 def test_complex_numbers_are_told(method):
     net, x = built("gelu")

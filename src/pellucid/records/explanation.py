@@ -89,7 +89,7 @@ class Explanation(Answer):
         return [(names[i], float(values[i]), float(errors[i])) for i in order]
 
     def to_frame(self) -> pd.DataFrame:
-        """A long table: row, output, player, value, stderr."""
+        """A long table: row, output, player, value, stderr; spread, where other starts were asked."""
         import pandas as pd
 
         parts = []
@@ -98,6 +98,8 @@ class Explanation(Answer):
             for t, output in enumerate(self.outputs[row]):
                 part = pd.DataFrame({"player": names, "value": self.attributions[row, : len(names), t]})
                 part["stderr"] = np.nan if self.errors is None else self.errors[row, : len(names), t]
+                if self.spreads is not None:
+                    part["spread"] = self.spreads[row, : len(names), t]
                 part.insert(0, "output", output)
                 part.insert(0, "row", row)
                 parts.append(part)
