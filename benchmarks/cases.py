@@ -29,6 +29,7 @@ class Network:
 
 NETWORKS = {
     "mlp": Network("MLP 30→256→256→2", lambda: mlp(30, (256, 256), 2), (30,), (64, 128, 256, 512, 1024, 2048, 4096)),
+    "mlp_10": Network("MLP 30→256→256→10", lambda: mlp(30, (256, 256), 10), (30,), (256, 512, 1024, 2048)),
     "resnet_64": Network("residual network at 3×64×64", resnet18_like, (3, 64, 64), (8, 16, 32, 64)),
     "resnet_224": Network("residual network at 3×224×224", resnet18_like, (3, 224, 224), (2, 4, 8)),
     "transformer": Network(

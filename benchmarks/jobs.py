@@ -30,14 +30,16 @@ class Job:
     granted: float = 0.0
 
 
-def _explain(name: str, count: int, method: str, background: int = 0, **settings: Any) -> Callable[[], Any]:
+def explain(
+    name: str, count: int, method: str, background: int = 0, target: Any = 0, **settings: Any
+) -> Callable[[], Any]:
     """A call of ``pellucid.explain`` on the bare module and tensors, as a user would write it."""
 
     def prepare() -> Callable[[], Any]:
         module, x = network(name), rows(name, count)
         if background:
             settings["background"] = rows(name, background, seed=3)
-        return lambda: pellucid.explain(module, x, method, target=0, **settings)
+        return lambda: pellucid.explain(module, x, method, target=target, **settings)
 
     return prepare
 
@@ -60,55 +62,45 @@ def jobs() -> dict[str, Job]:
     table, table_back = Unit("mlp"), Unit("mlp", backward=True)
     found = [
         Job("ig_image", "integrated gradients, 50 steps, one image", back, 50, 1.15,
-            _explain("resnet_64", 1, "integrated_gradients", steps=50)),
+            explain("resnet_64", 1, "integrated_gradients", steps=50)),
         Job("ig_image_224", "integrated gradients, 50 steps, one image at 224²", Unit("resnet_224", True), 50, 1.2,
-            _explain("resnet_224", 1, "integrated_gradients", steps=50)),
-        Job("smoothgrad_image", "SmoothGrad, 50 copies, one image", back, 50, 1.15,
-            _explain("resnet_64", 1, "smoothgrad", samples=50)),
-        Job("smoothgrad_image_224", "SmoothGrad, 50 copies, one image at 224²", Unit("resnet_224", True), 50, 1.2,
-            _explain("resnet_224", 1, "smoothgrad", samples=50)),
-        Job("vargrad_image", "VarGrad, 50 copies, one image", back, 50, 1.15,
-            _explain("resnet_64", 1, "vargrad", samples=50)),
-        Job("expected_gradients_image", "expected gradients, 50 points, 20 rows, one image", back, 50, 1.3,
-            _explain("resnet_64", 1, "expected_gradients", background=20, samples=50)),
-        Job("smoothgrad_table_1k", "SmoothGrad, 50 copies, 1,000 rows", table_back, 50_000, 2.0,
-            _explain("mlp", 1_000, "smoothgrad", samples=50)),
+            explain("resnet_224", 1, "integrated_gradients", steps=50)),
         Job("occlusion_image", "occlusion, 225 windows of 8, one image", image, 225, 1.15,
-            _explain("resnet_64", 1, "occlusion", window=8, stride=4, **pixels)),
+            explain("resnet_64", 1, "occlusion", window=8, stride=4, **pixels)),
         Job("saliency_16", "saliency, 16 images", Unit("resnet_64", True, 16), 16, 1.15,
-            _explain("resnet_64", 16, "saliency")),
+            explain("resnet_64", 16, "saliency")),
         Job("saliency_1", "saliency, one image, ÷ a pass of batch 1", Unit("resnet_64", True, 1), 1, 1.1,
-            _explain("resnet_64", 1, "saliency")),
+            explain("resnet_64", 1, "saliency")),
         Job("ig_tokens", "integrated gradients, 50 steps, one sequence", Unit("transformer", True), 50, 1.15,
-            _explain("transformer", 1, "integrated_gradients", steps=50)),
+            explain("transformer", 1, "integrated_gradients", steps=50)),
         Job("ig_table_1k", "integrated gradients, 50 steps, 1,000 rows", table_back, 50_000, 1.5,
-            _explain("mlp", 1_000, "integrated_gradients", steps=50)),
+            explain("mlp", 1_000, "integrated_gradients", steps=50)),
         Job("ig_table_10k", "integrated gradients, 50 steps, 10,000 rows", table_back, 500_000, 1.5,
-            _explain("mlp", 10_000, "integrated_gradients", steps=50)),
+            explain("mlp", 10_000, "integrated_gradients", steps=50)),
         Job("shapley_1_one", "kernel Shapley, 1,000 coalitions, background 1, one row", table, 1_000, 3.0,
-            _explain("mlp", 1, "kernel_shapley", samples=1_000)),
+            explain("mlp", 1, "kernel_shapley", samples=1_000)),
         Job("shapley_1", "kernel Shapley, 1,000 coalitions, background 1, 1,000 rows", table, 1_000_000, 1.5,
-            _explain("mlp", 1_000, "kernel_shapley", samples=1_000)),
+            explain("mlp", 1_000, "kernel_shapley", samples=1_000)),
         Job("shapley_100", "kernel Shapley, 1,000 coalitions, background 100, 10 rows", table, 1_000_000, 1.3,
-            _explain("mlp", 10, "kernel_shapley", background=100, samples=1_000)),
+            explain("mlp", 10, "kernel_shapley", background=100, samples=1_000)),
         Job("permutation_1", "permutation Shapley, 17 pairs of orders, background 1, 1,000 rows", table, 961_000, 1.5,
-            _explain("mlp", 1_000, "permutation_shapley", samples=1_000)),
+            explain("mlp", 1_000, "permutation_shapley", samples=1_000)),
         Job("permutation_100", "permutation Shapley, 17 pairs of orders, background 100, 10 rows", table, 960_000, 1.3,
-            _explain("mlp", 10, "permutation_shapley", background=100, samples=1_000)),
+            explain("mlp", 10, "permutation_shapley", background=100, samples=1_000)),
         Job("permutation_importance", "permutation importance, 5 exchanges of 30 columns, 5,000 rows", table, 760_000,
-            1.15, _explain("mlp", 5_000, "permutation_importance", repeats=5)),
+            1.15, explain("mlp", 5_000, "permutation_importance", repeats=5)),
         Job("lime_table", "LIME, 5,000 samples, background 100, 20 rows", table, 100_000, 1.7,
-            _explain("mlp", 20, "lime", background=100, samples=5_000)),
+            explain("mlp", 20, "lime", background=100, samples=5_000)),
         Job("lime_image", "LIME, 1,000 samples, 64 patches, one image", image, 1_000, 1.15,
-            _explain("resnet_64", 1, "lime", samples=1_000)),
+            explain("resnet_64", 1, "lime", samples=1_000)),
         Job("rise_image", "RISE, 1,000 masks, one image", image, 1_000, 1.15,
-            _explain("resnet_64", 1, "rise", samples=1_000)),
+            explain("resnet_64", 1, "rise", samples=1_000)),
         Job("occlusion_scales", "occlusion, windows of 8 and 16, one image", image, 274, 1.15,
-            _explain("resnet_64", 1, "occlusion", window=8, stride=4, scales=2, **pixels)),
+            explain("resnet_64", 1, "occlusion", window=8, stride=4, scales=2, **pixels)),
         Job("sobol_image", "Sobol indices, 16 points, 64 patches, one image", image, 1_056, 1.15,
-            _explain("resnet_64", 1, "sobol", samples=16)),
+            explain("resnet_64", 1, "sobol", samples=16)),
         Job("exact_shapley", "exact Shapley, 8 players, 1,000 rows", Unit("small"), 256_000, 5.0,
-            _explain("small", 1_000, "exact_shapley"), granted=0.010),
+            explain("small", 1_000, "exact_shapley"), granted=0.010),
         Job("faithfulness", "faithfulness correlation, 100 subsets, one image", image, 100, 1.15, _faithfulness),
     ]  # fmt: skip
     return {job.name: job for job in found}

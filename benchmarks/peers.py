@@ -136,13 +136,13 @@ PEERS: dict[str, dict[str, Callable[[], Peer]]] = {
 }
 
 
-def main() -> int:
+def main(peers: dict[str, dict[str, Callable[[], Peer]]], libraries: tuple[str, ...]) -> int:
     """Measure the jobs asked for; what a library cannot do is told instead of a ratio."""
     torch.set_num_threads(1)
     runs, names = int(sys.argv[2]), sys.argv[3:]
     found: dict[str, dict[str, Any]] = {}
     for name in names:
-        for peer, prepare in PEERS.get(name, {}).items():
+        for peer, prepare in peers.get(name, {}).items():
             try:
                 unit, needed, job = prepare()
                 ratio: Any = measure(job, unit, needed, runs).ratio
@@ -151,13 +151,13 @@ def main() -> int:
             except Exception as error:  # noqa: BLE001 - another library's failure is a result
                 ratio = f"failed ({type(error).__name__})"
             found.setdefault(name, {})[peer] = ratio
-    print(json.dumps({"versions": _versions(), "ratios": found}))
+    print(json.dumps({"versions": _versions(libraries), "ratios": found}))
     return 0
 
 
-def _versions() -> dict[str, str]:
+def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
     found = {}
-    for name in ("captum", "shap", "lime"):
+    for name in libraries:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -166,4 +166,4 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(PEERS, ("captum", "shap", "lime")))

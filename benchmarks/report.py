@@ -56,7 +56,14 @@ def table(lines: Sequence[Line], *, head: bool = True) -> str:
     return "\n".join([*top, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def page(lines: Sequence[Line], units: Sequence[tuple[Any, int, float]], peers: Mapping[str, Any], runs: int) -> str:
+def page(
+    title: str,
+    script: str,
+    lines: Sequence[Line],
+    units: Sequence[tuple[Any, int, float]],
+    peers: Mapping[str, Any],
+    runs: int,
+) -> str:
     """The documentation page: how it was measured, on what, and the tables."""
     kinds = {False: "forward", True: "forward and backward"}
     bare = [
@@ -67,7 +74,7 @@ def page(lines: Sequence[Line], units: Sequence[tuple[Any, int, float]], peers: 
     others = ", ".join(f"{name} {number}" for name, number in found.items()) or "not installed"
     return "\n".join(
         [
-            "# Speed",
+            f"# {title}",
             "",
             "CPU seconds of a whole public call (wrapping, hashing, binding and sealing included) on one thread, "
             "divided by the bare cost of the model rows it needs, at the best batch of a sweep, timed in the same "
@@ -86,7 +93,7 @@ def page(lines: Sequence[Line], units: Sequence[tuple[Any, int, float]], peers: 
             "|---|---|---|---|",
             *bare,
             "",
-            "Made again with `python benchmarks/speed.py --write` (`--peers PYTHON` for the last column).",
+            f"Made again with `python benchmarks/{script} --write` (`--peers PYTHON` for the last column).",
             "",
         ]
     )

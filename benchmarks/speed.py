@@ -31,12 +31,15 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks" / "speed.md"
 
 
-def main() -> int:
-    """Measure, print, write; 1 where a bar is missed."""
+def main(known: dict[str, Job], target: Path, title: str, script: str, others: str) -> int:
+    """Measure the ``known`` jobs, print, write the page ``target``; 1 where a bar is missed.
+
+    ``others`` is the script that measures the same jobs by other libraries.
+    """
     torch.set_num_threads(1)
-    asked = _arguments()
-    chosen = [job for name, job in jobs().items() if not asked.only or name in asked.only]
-    peers = _peers(asked.peers, [job.name for job in chosen], asked.runs)
+    asked = _arguments(known, target)
+    chosen = [job for name, job in known.items() if not asked.only or name in asked.only]
+    peers = _peers(asked.peers, others, [job.name for job in chosen], asked.runs)
     lines = []
     for job in chosen:
         found = measure(job.prepare(), job.unit, job.needed, asked.runs)
@@ -44,8 +47,9 @@ def main() -> int:
         print(table(lines[-1:], head=len(lines) == 1), flush=True)
     units = [(job.unit, best_batch(job.unit), row_cost(job.unit, 0.2)) for job in chosen]
     if asked.write:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page(lines, list(dict.fromkeys(units)), peers, asked.runs), encoding="utf-8")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = page(title, script, lines, list(dict.fromkeys(units)), peers, asked.runs)
+        target.write_text(written, encoding="utf-8")
     return int(any(line.met == "no" for line in lines))
 
 
@@ -67,7 +71,7 @@ def _line(job: Job, found: Measured, peers: dict) -> Line:
     )
 
 
-def _peers(interpreter: str | None, names: list[str], runs: int) -> dict:
+def _peers(interpreter: str | None, script: str, names: list[str], runs: int) -> dict:
     """What other libraries need for the same jobs, measured in their own interpreter; empty without one."""
     if interpreter is None:
         return {}
@@ -75,7 +79,7 @@ def _peers(interpreter: str | None, names: list[str], runs: int) -> dict:
         save_weights(Path(folder))
         path = os.pathsep.join([str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
-            [interpreter, str(HERE / "peers.py"), folder, str(min(runs, 3)), *names],
+            [interpreter, str(HERE / script), folder, str(min(runs, 3)), *names],
             env=os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
             capture_output=True,
             text=True,
@@ -87,14 +91,14 @@ def _peers(interpreter: str | None, names: list[str], runs: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(known: dict[str, Job], target: Path) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=list(jobs()), help="these jobs")
+    parser.add_argument("--only", nargs="*", choices=list(known), help="these jobs")
     parser.add_argument("--runs", type=int, default=7, help="interleaved runs of each job; the median is taken")
-    parser.add_argument("--peers", help="a Python interpreter that has captum, shap and lime")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(HERE.parent)}")
+    parser.add_argument("--peers", help="a Python interpreter that has the other libraries")
+    parser.add_argument("--write", action="store_true", help=f"write {target.relative_to(HERE.parent)}")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(jobs(), PAGE, "Speed", "speed.py", "peers.py"))
