@@ -206,7 +206,7 @@ def test_lrp_conserves_without_biases(name: str) -> None:
     model, rows = built(name, torch.float64)
     e = explained(bias_free(model), rows, "lrp", rule="epsilon", epsilon=0.0)
     assert np.allclose(e.notes["kept"], 1, atol=1e-5)
-    assert np.allclose(list(e.notes["conserved"].values()), 1, atol=1e-5)
+    assert np.allclose(np.array(list(e.notes["conserved"].values())), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["relu_functional", "residual", "resnet"])

@@ -22,10 +22,11 @@ from ..records.messages import Caution
 from .budget import Budget
 from .caller import Caller
 from .estimate import Estimate, Estimator
-from .first_pass import First, binding, first_pass, single_reference
+from .first_pass import First, binding, first_pass, first_walk, single_reference
 from .inside import Look, Places
 from .listener import Listener, Silent
 from .session import Session
+from .walking import Asked, walk_of
 
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
@@ -60,14 +61,15 @@ def opened(
     bound: BoundTarget | None = None,
     slopes: bool = False,
     look: Callable[[Places], Look | None] | None = None,
+    manner: Asked | None = None,
     ends: bool = True,
 ) -> Generator[Opened]:
     """Sessions on ``problem``; the model is alone with us inside and untouched afterwards.
 
     ``parts`` holds (rows in the caller's order, session). ``bound`` replaces the binding of the target,
     for judging an explanation by the very numbers it explained. With ``slopes`` the pass that binds the target
-    also gives the gradients at the rows; with ``look``, what is to be seen inside the network at them; with ``ends``
-    also v(nobody), where it can be had along the way.
+    also gives the gradients at the rows; with ``look``, what is to be seen inside the network at them; with ``manner``,
+    what walking back from them gives; with ``ends`` also v(nobody), where it can be had along the way.
     """
     if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
@@ -79,9 +81,12 @@ def opened(
         caller.learn()
         references = single_reference(problem, inputs, int(seed)) if ends else None
         wanted = None if look is None else look(Places(caller))
+        walk = None if manner is None else walk_of(caller, manner, references)
         bind = binding(problem, order, bound)
         if bound is None and problem.target.at_once:
             first = first_pass(caller, bind, references)
+        elif walk is not None:
+            first = first_walk(caller, bind, walk, references)
         else:
             first = first_pass(caller, bind, references, slopes, wanted)
         outputs, target = first.outputs, first.target
@@ -128,9 +133,13 @@ def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: 
     own = torch.from_numpy(places)
     slopes = None if first.slopes is None else first.slopes[own].flatten(0, 1)
     seen = None if first.seen is None or first.look is None else (first.look, first.seen[own].flatten(0, 1))
+    walked = None
+    if first.walked is not None:
+        walk, found = first.walked
+        walked = replace(walk, caller=caller), replace(found, values=found.values[own], left=found.left[own])
     return Session(
         part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=run.budget,
-        nobody=first.nobody, slopes=slopes, seen=seen,
+        nobody=first.nobody, slopes=slopes, seen=seen, walked=walked,
     )  # fmt: skip
 
 
@@ -187,7 +196,7 @@ def explain(
     began = time.perf_counter()
     with opened(
         problem, method.name, seed=seed, budget=budget, listener=listener, slopes=method.at_rows, look=method.look,
-        ends=_asks_nobody(method, problem),
+        manner=method.manner, ends=_asks_nobody(method, problem),
     ) as run:  # fmt: skip
         estimates = [
             (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..operations.manner import Manner
 from ..records.answer import Answer
 from ..records.messages import Caution
 from .inside import Look, Places
+from .walking import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,8 @@ class Estimator(Protocol):
     removes: ClassVar[bool]
 
     def estimate(self, session: Any) -> Estimate: ...
+
+    def manner(self, network: Callable[[], Network]) -> Manner | None: ...
 
     def look(self, places: Places) -> Look | None: ...
 

@@ -21,6 +21,7 @@ from ..problem.target import BoundTarget
 from .caller import Caller
 from .inside import Look, Places, seen
 from .memory import edges
+from .walking import Walk, Walked
 
 
 @dataclass
@@ -29,7 +30,7 @@ class First:
 
     ``outputs`` ``[N, K]`` is what targets are bound on and v(everyone); ``nobody`` ``[1, K]`` are the outputs of a
     single reference row, ``slopes`` ``[N, T, D]`` the gradients of the bound target where they were asked for, ``seen``
-    ``[N, T, …]`` what was to be seen inside, with the look that it is of.
+    ``[N, T, …]`` what was to be seen inside, with the look that it is of; ``walked`` likewise what a walk back gave.
     """
 
     outputs: Tensor
@@ -38,6 +39,7 @@ class First:
     slopes: Tensor | None = None
     seen: Tensor | None = None
     look: Look | None = None
+    walked: tuple[Walk, Walked] | None = None
 
 
 Bind = Callable[[Tensor, slice], BoundTarget]
@@ -99,6 +101,33 @@ def first_pass(
     extra = torch.cat(more) if more else None
     first = First(outputs[:N], bind(outputs[:N], slice(0, N)), outputs[N:] if total > N else None)
     return replace(first, slopes=extra) if look is None else replace(first, seen=extra, look=look)
+
+
+def first_walk(caller: Caller, bind: Bind, walk: Walk, reference: Tensor | None) -> First:
+    """The same by the graph of the model's operations, which is walked back block by block on the way."""
+    N, outputs, parts, start = len(caller.inputs), [], [], 0
+    while start < N:
+        stop = start + edges(N - start, walk.pairs(1))[0][1]
+        block = slice(start, stop)
+        try:
+            with torch.no_grad():
+                found = walk.forward(block, caller.inputs.flat[block])
+                parts.append(walk.back(block, slice(0, 1), bind(found[0], block), found))
+        except torch.OutOfMemoryError as error:
+            caller.halve(error)
+            continue
+        outputs.append(found[0])
+        start = stop
+    values, left = (torch.cat(each) for each in zip(*parts, strict=True))
+    every = torch.cat(outputs)
+    nobody = None
+    if walk.references is not None:
+        nobody = walk.nobody()
+    elif reference is not None:
+        with torch.no_grad():
+            nobody = caller.outputs(reference[0].clone(), torch.zeros(1, dtype=torch.long))
+    walked = walk, Walked(values, left, walk.replay.layers)
+    return First(every, bind(every, slice(0, N)), nobody, walked=walked)
 
 
 def _floats(inputs: Inputs) -> bool:

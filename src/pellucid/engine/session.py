@@ -29,6 +29,7 @@ from .cache import shared_design
 from .caller import Caller
 from .changing import Changing
 from .inside import Look
+from .walking import Walk, Walked
 
 T = TypeVar("T")
 SWEEP = 2**21
@@ -63,16 +64,18 @@ class Session(Changing, Attending):
         nobody: Tensor | None = None,
         slopes: Tensor | None = None,
         seen: tuple[Look, Tensor] | None = None,
+        walked: tuple[Walk, Walked] | None = None,
     ):
         self._problem, self._caller, self.budget = problem, caller, budget
         self.inputs, self.players = problem.inputs, problem.players
         self._target, self._full, self._nobody, self._slopes, self._seen = target, full, nobody, slopes, seen
+        self._walked = walked
         self._rows = list(rows)
         self._key, self.seed, self.removal_seed = key, seed, seed
         self.n = self.players.most
         self.kind, self.types = problem.kind, self.players.types
         self._tables: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.spent = Spent()
+        self.spent = Spent(gradient_steps=float(walked is not None))
         if not self.opaque:
             self.x = self.inputs.flat
             self._labels = torch.from_numpy(self.players.labels.copy()).to(self.x.device)
@@ -382,4 +385,4 @@ class Session(Changing, Attending):
         """Drop what was worked out for other rows."""
         for name in ("full", "empty", "references", "background", "_stacked", "start", "start_values", "slopes"):
             self.__dict__.pop(name, None)
-        self._nobody = self._slopes = self._seen = None
+        self._nobody = self._slopes = self._seen = self._walked = None

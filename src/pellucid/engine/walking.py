@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,9 +16,12 @@ from ..operations.replay import Replay, Tensors, replay
 from ..operations.rules import Rules
 from ..operations.simplify import HALVES, in_single, simplified
 from ..operations.trace import trace
-from ..operations.walk import passed, values_of
+from ..operations.walk import values_of
+from ..problem.inputs import Inputs
 from ..problem.model import Traceable
+from ..problem.target import BoundTarget
 from ..records.errors import NotApplicable
+from .caller import Caller
 from .slopemaking import SlopeMaker
 
 T = TypeVar("T")
@@ -34,20 +35,19 @@ SPEED = 80e9
 KEPT = 2**28
 """Bytes of what the walk needs of reference rows, up to which it is kept from block to block."""
 MOST_PAIRS = 8192
-MOST_GRAPHS = 4
 
 
 @dataclass(eq=False)
 class Network:
-    """A model's graph on rows of one shape, and what was made of it."""
+    """A model's graph on rows of one shape, and what was made of it; ``rows`` are two, ``[2, …]``."""
 
     graph: torch.fx.GraphModule
     rows: Tensors
-    """Two rows, ``[2, …]``."""
-    plans: dict[Any, tuple[Plan, Rules]] = field(default_factory=dict)
-    replays: dict[Any, Replay] = field(default_factory=dict)
+    plans: dict[Manner, tuple[Plan, Rules]] = field(default_factory=dict)
+    replays: dict[Manner, Replay] = field(default_factory=dict)
 
     def plan(self, manner: Manner) -> tuple[Plan, Rules]:
+        """Raises :class:`NotApplicable` for an operation without a rule."""
         if manner not in self.plans:
             row = [tensor[:1] for tensor in self.rows]
             plan = planned(self.graph, row, stops=manner.stops, apart=manner.apart)
@@ -55,14 +55,47 @@ class Network:
         return self.plans[manner]
 
     def replay(self, manner: Manner) -> Replay:
+        """The walk made ready, once for each manner."""
         if manner not in self.replays:
             plan, rules = self.plan(manner)
-            made = replay(plan, rules, self.rows, referred=manner.referred, units=manner.units(plan))
-            self.replays[manner] = made
+            self.replays[manner] = replay(
+                plan, rules, self.rows, referred=manner.referred, units=manner.units(plan), watched=manner.watched
+            )
         return self.replays[manner]
 
 
-_KEPT: WeakKeyDictionary[object, OrderedDict[Any, Network]] = WeakKeyDictionary()
+def network_of(caller: Caller) -> Network:
+    """A caller's model as a graph, followed once per version of the model and shape of the rows.
+
+    Raises :class:`NotApplicable` where it cannot be followed.
+    """
+    model, inputs, known = caller.model, caller.inputs, caller.learned.inside
+    whole = inputs.opaque is None and not inputs.flat.is_floating_point()
+    if not isinstance(model, Traceable) or inputs.opaque is not None or whole:
+        raise NotApplicable(
+            "the operations of this model cannot be seen",
+            why="its inputs are whole numbers" if whole else "it is a black box",
+            fix="shapley and lime only ask for outputs",
+        )
+    seen = [(name, tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in inputs.tensors.items()]
+    key = f"network of {seen}"  # what is carried beside the explained inputs is part of the graph too
+    if key not in known:
+        known[key] = _followed(caller, model, inputs)
+    return known[key]
+
+
+def _followed(caller: Caller, model: Traceable, inputs: Inputs) -> Network:
+    index = torch.tensor([0, len(inputs) - 1])
+    flat = inputs.flat[index].clone()
+    if len(inputs) == 1:
+        flat[1] = flat[1] * 0.75 - 0.1 * flat[1].abs().mean()
+    named = inputs.fold(flat, index)
+    graph = trace(model, {name: tensor[:1] for name, tensor in named.items()})
+    graph = simplified(in_single(graph) if flat.dtype in HALVES else graph)
+    network = Network(graph, upcast(named.values()))
+    with torch.no_grad():
+        _compare(network, caller.outputs(flat, index), flat.dtype)
+    return network
 
 
 def upcast(tensors: Iterable[Tensor]) -> Tensors:
@@ -72,8 +105,7 @@ def upcast(tensors: Iterable[Tensor]) -> Tensors:
 
 def _compare(network: Network, due: Tensor, dtype: torch.dtype) -> None:
     """Raise :class:`NotApplicable` where the graph, traced on one row, answers two rows otherwise than the model."""
-    with torch.no_grad():
-        answers = [network.graph(*[tensor[place : place + 1] for tensor in network.rows]) for place in (0, 1)]
+    answers = [network.graph(*[tensor[place : place + 1] for tensor in network.rows]) for place in (0, 1)]
     found = torch.cat([answer.reshape(1, -1) for answer in answers])
     scale = due.abs().max().clamp(min=1e-12)
     if found.shape != due.shape or not bool((found - due).abs().max() <= TOLERANCE[dtype] * scale):
@@ -84,14 +116,27 @@ def _compare(network: Network, due: Tensor, dtype: torch.dtype) -> None:
         )
 
 
-@dataclass(eq=False)
-class _Walk:
-    """One manner of walking back one session's rows; ``references`` are ``[R, S, D]`` or None."""
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """What a walk gave: ``values`` ``[N, T, D]``, and ``left`` behind each of ``layers``, ``[N, T, L]``."""
 
-    replay: Replay
-    references: Tensor | None
-    plain: bool
+    values: Tensor
+    left: Tensor
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Walk:
+    """One manner of walking back a caller's rows, from ``references [R, S, D]`` (R = 1 or N) where it compares."""
+
+    caller: Caller
+    manner: Manner
+    references: Tensor | None = None
     kept: dict[tuple[str, int, int], Tensors] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.replay = network_of(self.caller).replay(self.manner)
+        self.plain = self.manner.plain or bool(self.manner.units(self.replay.plan))
 
     @property
     def draws(self) -> int:
@@ -102,49 +147,102 @@ class _Walk:
         """Whether each row has references of its own."""
         return self.references is not None and len(self.references) > 1
 
-    def keep(self, key: tuple[str, int, int], found: Tensors) -> None:
-        """Keep what the walk needs of some rows: of the last block of rows, of all references where they fit."""
-        what = key[0]
-        held = sum(value.numel() * value.element_size() for value in found) * self.draws / max(key[2] - key[1], 1)
-        if what == "row" or held > KEPT:
-            self.kept = {other: values for other, values in self.kept.items() if other[0] != what}
-        self.kept[key] = found
+    def same(self, manner: Manner, references: Tensor | None) -> bool:
+        """Whether it is this walk that is asked for."""
+        if manner != self.manner or (references is None) != (self.references is None):
+            return False
+        return references is None or self.references is None or torch.equal(references, self.references)
+
+    def pairs(self, targets: int) -> int:
+        """Pairs of rows and references at once: enough that the work of mapping is small beside that of numbers."""
+        batch, flops = self.caller.batch, self.caller.learned.flops
+        if batch > 1 and np.isfinite(flops):
+            wanted = len(self.replay.backward.graph.nodes) * STEP / SHARE / (2 * max(flops, 1.0) / SPEED)
+            batch = int(max(batch, min(wanted, MOST_PAIRS)))
+        return max(1, batch // targets)
+
+    def forward(self, part: slice, flat: Tensor) -> Tensors:
+        """The outputs of rows, and behind them what the walk needs of each; kept for the next block."""
+        return self._once("row", part, flat, torch.arange(part.start, part.stop))
+
+    def nobody(self) -> Tensor:
+        """The outputs ``[1, K]`` of the single reference row."""
+        assert self.references is not None
+        return self._once("reference", slice(0, 1), self.references[0, :1], torch.zeros(1, dtype=torch.long))[0]
+
+    def back(self, part: slice, draws: slice, target: BoundTarget, found: Tensors) -> tuple[Tensor, Tensor]:
+        """Contributions ``Float64[R, T, D]`` and what is left behind each layer ``[R, T, L]``, summed over references.
+
+        ``target`` is bound for the rows of ``part`` alone, ``found`` is what :meth:`forward` gave of them.
+        """
+        x = self.caller.inputs.flat[part].double()[:, None]
+        outputs, *at = found
+        m = _of_target(target, outputs)
+        self.caller.tally.gradients += m.shape[0] * m.shape[1] * (draws.stop - draws.start)
+        if self.references is None:
+            inputs, left = self.replay.back(tuple(at), (), m)
+            values = _flat(inputs)[:, 0].double()
+            return values if self.plain else values * x, left[:, 0].double()
+        drawn = self.references[part, draws] if self.own else self.references[:, draws]
+        inputs, left = self.replay.back(tuple(at), self._of_references(part, draws, drawn), m, self.own)
+        values = torch.einsum("rstd,rsd->rtd", _flat(inputs).double(), x - drawn.double())
+        return values, left.double().sum(1)
+
+    def _of_references(self, part: slice, draws: slice, drawn: Tensor) -> Tensors:
+        """What the walk needs of the references ``[S, …]``, of each row's own ``[R, S, …]``."""
+        if not self.own:
+            return self._once("reference", draws, drawn[0], torch.zeros(drawn.shape[1], dtype=torch.long))[1:]
+        R, S = drawn.shape[:2]
+        _, *values = self._run(drawn.flatten(0, 1), torch.arange(part.start, part.stop).repeat_interleave(S))
+        return tuple(value.reshape(R, S, *value.shape[1:]) for value in values)
+
+    def _once(self, what: str, part: slice, flat: Tensor, rows: Tensor) -> Tensors:
+        """Asked once and kept: of the last block of rows, of all references where they fit."""
+        key = (what, part.start, part.stop)
+        if key not in self.kept:
+            found = self._run(flat, rows)
+            held = sum(value.numel() * value.element_size() for value in found) * self.draws / max(len(flat), 1)
+            if what == "row" or held > KEPT:
+                self.kept = {other: values for other, values in self.kept.items() if other[0] != what}
+            self.kept[key] = found
+        return self.kept[key]
+
+    def _run(self, flat: Tensor, rows: Tensor) -> Tensors:
+        with torch.no_grad():
+            outputs, values = self.replay.run(upcast(self.caller.inputs.fold(flat, rows).values()))
+        self.caller.counted(len(flat))
+        return outputs, *values
+
+
+def _of_target(target: BoundTarget, outputs: Tensor) -> Tensor:
+    """How the asked numbers depend on the outputs, ``[R, T, K]``. A number made of them by code is refused."""
+    if target.rule is not None:
+        raise NotApplicable(
+            "this method explains outputs and differences of two",
+            why="the target is a loss or a function of several outputs",
+            fix="integrated_gradients and shapley explain any number",
+        )
+    with torch.enable_grad():
+        leaf = outputs.detach().requires_grad_()
+        asked = target.select(leaf, torch.arange(len(outputs)))
+        found = [torch.autograd.grad(one.sum(), leaf, retain_graph=True)[0] for one in asked.unbind(1)]
+    return torch.stack(found, 1)
+
+
+def _flat(parts: Tensors) -> Tensor:
+    """Multipliers of the input tensors ``[R, S, T, …]`` as those of all elements, ``[R, S, T, D]``."""
+    return torch.cat([part.flatten(3) if part.ndim > 3 else part.unsqueeze(3) for part in parts], 3)
 
 
 class Walker(SlopeMaker):
     """What a session can ask of a network whose operations are seen."""
 
+    _walked: tuple[Walk, Walked] | None
+
     @property
     def network(self) -> Network:
         """The model as a graph. Raises :class:`NotApplicable` where it cannot be followed."""
-        model = self._problem.model
-        if not isinstance(model, Traceable) or self.opaque or not self.x.is_floating_point():
-            raise NotApplicable(
-                "the operations of this model cannot be seen",
-                why="it is a black box" if not isinstance(model, Traceable) else "its inputs are whole numbers",
-                fix="shapley and lime only ask for outputs",
-            )
-        kept = _KEPT.setdefault(model.identity, OrderedDict())
-        shapes = tuple((name, tensor.shape[1:], tensor.dtype) for name, tensor in self.inputs.tensors.items())
-        key = (model.version, shapes, self.x.dtype, str(self.x.device))
-        if key not in kept:
-            kept[key] = self._traced(model)
-            while len(kept) > MOST_GRAPHS:
-                kept.popitem(last=False)
-        return kept[key]
-
-    def _traced(self, model: Traceable) -> Network:
-        index = torch.tensor([0, len(self) - 1])
-        flat = self.x[index].clone()
-        if len(self) == 1:
-            flat[1] = flat[1] * 0.75 - 0.1 * flat[1].abs().mean()
-        named = self.inputs.fold(flat, index)
-        graph = trace(model, {name: tensor[:1] for name, tensor in named.items()})
-        graph = simplified(in_single(graph) if self.x.dtype in HALVES else graph)
-        network = Network(graph, upcast(named.values()))
-        with torch.no_grad():
-            _compare(network, self._caller.outputs(flat, index), self.x.dtype)
-        return network
+        return network_of(self._caller)
 
     def walked(self, manner: Manner, references: Tensor | None = None) -> np.ndarray:
         """Contributions ``Float64[Q, D]``: multipliers times the difference to the reference, averaged over references.
@@ -153,44 +251,42 @@ class Walker(SlopeMaker):
         to the output itself. Raises :class:`NotApplicable` for a network with an operation that has no rule, and for a
         target that is a function of several outputs.
         """
-        made = self.network.replay(manner)
-        if references is not None and self._carries:  # what is not explained is the row's own, also beside references
+        found = self._walk(manner, references).values.reshape(self.questions, -1)
+        self._refuse_nan_slope(found, torch.arange(self.questions))
+        return found.cpu().numpy()
+
+    def conserved(self, manner: Manner, references: Tensor | None = None) -> dict[str, np.ndarray]:
+        """What of each question's number is still on its way behind each layer, ``Float64[Q]``, from last to first.
+
+        In a walk that conserves it is the number itself (its difference to the reference) wherever one looks. The
+        manner has to be ``watched``.
+        """
+        found = self._walk(manner, references)
+        left = found.left.reshape(self.questions, -1).cpu().numpy()
+        return {layer: left[:, place] for place, layer in enumerate(found.layers)}
+
+    def _walk(self, manner: Manner, references: Tensor | None) -> Walked:
+        """The walk itself, unless the pass that bound the target has done it, or the last question was the same."""
+        if references is not None and self._carries:  # what is not explained is the row's own, beside references too
             references = references.expand(len(self), -1, -1)
-        walk = _Walk(made, references, manner.plain or bool(manner.units(made.plan)))
-        out = torch.zeros((len(self), self.targets, self.x.shape[1]), dtype=torch.float64, device=self.x.device)
+        if self._walked is not None and self._walked[0].same(manner, references):
+            return self._walked[1]
+        self.spent.add(gradient_steps=1 if references is None else references.shape[1])
+        walk = Walk(self._caller, manner, references)
+        N, T = len(self), self.targets
+        values = torch.zeros((N, T, self.x.shape[1]), dtype=torch.float64, device=self.x.device)
+        left = torch.zeros((N, T, len(walk.replay.layers)), dtype=torch.float64, device=self.x.device)
 
         def work(g: slice, s: slice) -> None:
             with torch.no_grad():
-                found = self._of_pairs(walk, g, s)
-            out[g] += found
+                found = walk.forward(g, self.x[g])
+                parts = walk.back(g, s, self._target.take(list(range(g.start, g.stop))), found)
+            values[g] += parts[0]
+            left[g] += parts[1]
 
-        self._each_block((len(self), walk.draws), work, self._pairs(made))
-        out = (out / walk.draws).reshape(self.questions, -1)
-        self._refuse_nan_slope(out, torch.arange(self.questions))
-        return out.cpu().numpy()
-
-    def conserved(self, manner: Manner, reference: Tensor | None = None) -> dict[str, float]:
-        """How much of what the first row's output is made of is still there behind each layer, from last to first.
-
-        The share of everything on its way when the walk reaches the layer's result; 1 in a walk that conserves.
-        ``reference`` is ``[1, D]`` where the manner compares.
-        """
-        network = self.network
-        plan, rules = network.plan(manner)
-        first = int(np.argmin(self._rows))  # in the caller's order
-        own = torch.tensor([first])
-        row = upcast(self.inputs.fold(self.x[own], own).values())
-        start = None if reference is None else upcast(self.inputs.fold(reference, own).values())
-        with torch.no_grad():
-            m = self._of_target(network.graph(*row), slice(first, first + 1))[0, :1]
-        found: dict[str, float] = {}
-        steps = passed(plan, rules, row, start, m, manner.units(plan))
-        whole = steps[0].total or float("nan")
-        for step in steps:
-            layer = "inputs" if step.node in plan.inputs else step.node.meta.get("custom", {}).get("layer", "")
-            if layer:
-                found.setdefault(layer, step.total / whole)
-        return found
+        self._each_block((N, walk.draws), work, walk.pairs(T))
+        self._walked = walk, Walked(values / walk.draws, left / walk.draws, walk.replay.layers)
+        return self._walked[1]
 
     def followed(self, manner: Manner, references: Tensor, follow: Follow[T]) -> list[T]:
         """What ``follow`` makes of each question's own walk, one after another.
@@ -209,7 +305,7 @@ class Walker(SlopeMaker):
                 at, ref = (
                     values_of(plan, upcast(self.inputs.fold(flat, own).values())) for flat in (self.x[own], start)
                 )
-                m = self._of_target(network.graph(*row), slice(item, item + 1))[0]
+                m = _of_target(self._target.take([item]), network.graph(*row))[0]
                 found += [follow(plan, rules, at, ref, one[None]) for one in m]
             self._caller.counted(2)
             self._caller.tally.gradients += len(m)
@@ -221,62 +317,14 @@ class Walker(SlopeMaker):
         found = model.layers.get(name.split("@")[0]) if isinstance(model, Traceable) else None
         return "" if found is None else type(found).__name__
 
-    def _pairs(self, made: Replay) -> int:
-        """Pairs of rows and references at once: enough that the work of mapping is small beside that of numbers."""
-        batch, flops = self._caller.batch, self._caller.learned.flops
-        if batch > 1 and np.isfinite(flops):
-            wanted = len(made.backward.graph.nodes) * STEP / SHARE / (2 * max(flops, 1.0) / SPEED)
-            batch = int(max(batch, min(wanted, MOST_PAIRS)))
-        return max(1, batch // self.targets)
 
-    def _of_pairs(self, walk: _Walk, g: slice, s: slice) -> Tensor:
-        """Contributions summed over some references, ``Float64[R, T, D]``."""
-        x = self.x[g].double()[:, None]
-        outputs, *at = self._needed_of(walk, "row", g, self.x[g])
-        m = self._of_target(outputs, g)
-        self._caller.tally.gradients += m.shape[0] * m.shape[1] * (s.stop - s.start)
-        if walk.references is None:
-            found = _flat(walk.replay.back(tuple(at), (), m))[:, 0].double()
-            return found if walk.plain else found * x
-        drawn = walk.references[g, s] if walk.own else walk.references[:, s]
-        ref = self._needed_of_own(walk, drawn, g) if walk.own else self._needed_of(walk, "reference", s, drawn[0])[1:]
-        found = _flat(walk.replay.back(tuple(at), ref, m, walk.own)).double()
-        return torch.einsum("rstd,rsd->rtd", found, x - drawn.double())
-
-    def _needed_of(self, walk: _Walk, what: str, part: slice, flat: Tensor) -> Tensors:
-        """The outputs of rows, and behind them what the walk needs of each; kept for the next block."""
-        key = (what, part.start, part.stop)
-        if key not in walk.kept:
-            rows = torch.arange(part.start, part.stop) if what == "row" else torch.zeros(len(flat), dtype=torch.long)
-            walk.keep(key, self._run_graph(walk, flat, rows))
-        return walk.kept[key]
-
-    def _run_graph(self, walk: _Walk, flat: Tensor, rows: Tensor) -> Tensors:
-        outputs, values = walk.replay.run(upcast(self.inputs.fold(flat, rows).values()))
-        self._caller.counted(len(flat))
-        return outputs, *values
-
-    def _needed_of_own(self, walk: _Walk, drawn: Tensor, g: slice) -> Tensors:
-        """What the walk needs of each row's own references ``[R, S, D]``."""
-        R, S = drawn.shape[:2]
-        _, *values = self._run_graph(walk, drawn.flatten(0, 1), torch.arange(g.start, g.stop).repeat_interleave(S))
-        return tuple(value.reshape(R, S, *value.shape[1:]) for value in values)
-
-    def _of_target(self, outputs: Tensor, g: slice) -> Tensor:
-        """How the asked numbers depend on the outputs, ``[R, T, K]``. A number made of them by code is refused."""
-        if self._target.rule is not None:
-            raise NotApplicable(
-                "this method explains outputs and differences of two",
-                why="the target is a loss or a function of several outputs",
-                fix="integrated_gradients and shapley explain any number",
-            )
-        with torch.enable_grad():
-            leaf = outputs.detach().requires_grad_()
-            asked = self._target.select(leaf, torch.arange(g.start, g.stop))
-            found = [torch.autograd.grad(one.sum(), leaf, retain_graph=True)[0] for one in asked.unbind(1)]
-        return torch.stack(found, 1)
+Asked = Callable[[Callable[[], Network]], Manner | None]
+"""How a method says which manner it asks for, given how to get the network."""
 
 
-def _flat(parts: Tensors) -> Tensor:
-    """Multipliers of the input tensors ``[R, S, T, …]`` as those of all elements, ``[R, S, T, D]``."""
-    return torch.cat([part.flatten(3) if part.ndim > 3 else part.unsqueeze(3) for part in parts], 3)
+def walk_of(caller: Caller, asked: Asked, reference: Tensor | None) -> Walk | None:
+    """The walk that the pass which binds the target can do, ``reference [1, 1, D]`` being the only one; or None."""
+    manner = asked(lambda: network_of(caller))
+    if manner is None or (manner.referred and reference is None):
+        return None
+    return Walk(caller, manner, reference if manner.referred else None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..operations.manner import DECONVOLVED
+from ..engine.walking import Network
+from ..operations.manner import DECONVOLVED, Manner
 from ..problem.model import Traceable
 from .method import Method
 
@@ -25,8 +27,12 @@ class Deconvolution(Method):
     title: ClassVar[str] = "Deconvolution"
     source: ClassVar[str] = "Zeiler & Fergus 2014, arXiv 1311.2901, section 2.1"
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("deconvnet",)
+
+    def manner(self, network: Callable[[], Network]) -> Manner:
+        return DECONVOLVED
 
     def estimate(self, session: Session) -> Estimate:
         return Estimate(session.pool(session.walked(DECONVOLVED)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..operations.manner import RESCALED
+from ..engine.walking import Network
+from ..operations.manner import RESCALED, Manner
 from ..problem.model import Traceable
 from .method import Method
 
@@ -25,6 +27,9 @@ class DeepLift(Method):
     source: ClassVar[str] = "Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685, sections 3.3 and 3.5.1"
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
+
+    def manner(self, network: Callable[[], Network]) -> Manner:
+        return RESCALED
 
     def estimate(self, session: Session) -> Estimate:
         found = session.walked(RESCALED, session.start[:, None])

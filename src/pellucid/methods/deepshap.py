@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..operations.manner import RESCALED
+from ..engine.walking import Network
+from ..operations.manner import RESCALED, Manner
 from ..problem.model import Traceable
 from .method import Method
 
@@ -26,6 +28,9 @@ class DeepShap(Method):
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
     known_as: ClassVar[tuple[str, ...]] = ("deep_explainer", "deep_shap")
+
+    def manner(self, network: Callable[[], Network]) -> Manner:
+        return RESCALED
 
     def estimate(self, session: Session) -> Estimate:
         references = session.background

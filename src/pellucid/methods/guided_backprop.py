@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..operations.manner import GUIDED
+from ..engine.walking import Network
+from ..operations.manner import GUIDED, Manner
 from ..problem.model import Traceable
 from .method import Method
 
@@ -25,8 +27,12 @@ class GuidedBackprop(Method):
     title: ClassVar[str] = "Guided backpropagation"
     source: ClassVar[str] = "Springenberg et al. 2015, arXiv 1412.6806, section 3.4"
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("guided_backpropagation",)
+
+    def manner(self, network: Callable[[], Network]) -> Manner:
+        return GUIDED
 
     def estimate(self, session: Session) -> Estimate:
         return Estimate(session.pool(session.walked(GUIDED)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..engine.walking import Network
+from ..operations.kinds import name_of
 from ..operations.lrp import AlphaBeta, Box, Composite, Epsilon, Flat, Gamma, given
 from ..operations.manner import Manner
 from ..problem.model import Traceable
@@ -38,33 +41,27 @@ class Lrp(Method):
     alpha: Annotated[float, Range(1.0, 10.0), "weight of positive contributions in alpha_beta; β is α − 1"] = 2.0
     low: Annotated[float, "the smallest input, for epsilon_gamma_box"] = 0.0
     high: Annotated[float, "the largest input, for epsilon_gamma_box"] = 1.0
-    conservation: Annotated[bool, "note for the first row how much is left behind each layer"] = True
 
     name: ClassVar[str] = "lrp"
     title: ClassVar[str] = "Layer-wise relevance propagation"
     source: ClassVar[str] = "Bach et al. 2015, PLoS ONE 10:e0130140; Montavon et al. 2019, chapter 10 of LNCS 11700"
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
     promises: ClassVar[tuple[str, ...]] = ()
+    removes: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("layerwise_relevance_propagation", "layer_wise_relevance_propagation")
 
-    def estimate(self, session: Session) -> Estimate:
-        manner, rule = self._manner(session)
-        found = session.walked(manner)
-        scale = np.where(session.full == 0, np.nan, session.full)
-        notes = {"rule": rule, "kept": found.sum(1) / scale}
-        if self.conservation:
-            notes["conserved"] = session.conserved(manner)
-        return Estimate(session.pool(found), base=np.zeros_like(session.full), notes=notes)
-
-    def _manner(self, session: Session) -> tuple[Manner, str]:
-        """The walk, and the name of the rule it follows."""
-        rule = self.rule or self._chosen(session)
+    def manner(self, network: Callable[[], Network]) -> Manner:
+        rule = self.rule or _chosen(network())
         composite = self._composite(rule)
-        return Manner((rule, composite), composite.rules, stops=given, units=composite.units), rule
+        return Manner((rule, composite), composite.rules, stops=given, units=composite.units, watched=True)
 
-    def _chosen(self, session: Session) -> str:
-        names = [str(node.target) for node in session.network.graph.graph.nodes]
-        return "epsilon_plus" if any("convolution" in name for name in names) else "epsilon"
+    def estimate(self, session: Session) -> Estimate:
+        manner = self.manner(lambda: session.network)
+        values = session.walked(manner)
+        scale = np.where(session.full == 0, np.nan, session.full)
+        conserved = {layer: left / scale for layer, left in session.conserved(manner).items()}
+        notes = {"rule": self.rule or _chosen(session.network), "kept": values.sum(1) / scale, "conserved": conserved}
+        return Estimate(session.pool(values), base=np.zeros_like(session.full), notes=notes)
 
     def _composite(self, rule: str) -> Composite:
         epsilon = Epsilon(self.epsilon)
@@ -82,3 +79,9 @@ class Lrp(Method):
 
     def cost(self, players: int) -> float:
         return 2.0
+
+
+def _chosen(network: Network) -> RuleName:
+    """z⁺ for convolutions where there are any."""
+    convolutions = any(name_of(node) == "convolution" for node in network.graph.graph.nodes)
+    return "epsilon_plus" if convolutions else "epsilon"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -13,6 +14,8 @@ from ..engine.inside import Look, Places
 from ..engine.lifting import lifted, restored
 from ..engine.listener import Listener
 from ..engine.session import Session
+from ..engine.walking import Network
+from ..operations.manner import Manner
 from ..problem.problem import Problem
 from ..problem.removal import MOST_ROWS
 from ..records.answer import Answer
@@ -76,6 +79,10 @@ class Method(Settings, ABC):
     @abstractmethod
     def estimate(self, session: Session) -> Estimate:
         """Contributions of the session's n players to each of its Q questions."""
+
+    def manner(self, network: Callable[[], Network]) -> Manner | None:
+        """The walk it asks for by ``session.walked``: the pass that binds the target then does it, where it can."""
+        return None
 
     def look(self, places: Places) -> Look | None:
         """What it asks for by ``session.looked``: the pass that binds the target then gives it too."""

@@ -127,7 +127,8 @@ class Search:
         """
         promising = beam.real & (beam.coverage > self.covers[beam.which, None])  # longer rules cover less
         promising &= (self.spent[beam.which] + self.wish.batch <= self.wish.limit)[:, None]
-        beam, promising = beam.take(promising.any(1)), promising[promising.any(1)]
+        kept = np.asarray(promising.any(1))
+        beam, promising = beam.take(kept), promising[kept]
         own = zip(beam.which.tolist(), beam.rules, promising, strict=True)
         lists = [self._own_extensions(*question) for question in own]
         lengths = np.array([len(found[0]) for found in lists], dtype=np.int64)

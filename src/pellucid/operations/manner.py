@@ -28,7 +28,8 @@ class Manner:
     ``key`` tells manners apart. ``rules`` are chosen once the plan is known; the walk does not pass ``stops``;
     ``apart`` keeps rectifiers from being fused with what follows. With ``referred`` the row is compared with a
     reference, else with 0, and with one less than itself at ``units``. With ``plain`` what is carried to the inputs is
-    the answer; without, it is multiplied with what it is the slope of.
+    the answer; without, it is multiplied with what it is the slope of. With ``watched`` what is left behind each layer
+    is told.
     """
 
     key: Hashable
@@ -37,6 +38,7 @@ class Manner:
     apart: bool = False
     referred: bool = False
     plain: bool = False
+    watched: bool = False
     units: Callable[[Plan], frozenset[Node]] = field(default=_none, compare=False)
 
 

@@ -327,7 +327,7 @@ def _chain(node: Node, operation: Node) -> list[Node]:
 
 def _is_first_part(node: Node) -> bool:
     """The values, not the indices, of an operation that returns both; of any other, its result."""
-    return made_by(node) is node or node.args[1] == 0
+    return made_by(node) is node or bool(node.args[1] == 0)
 
 
 def _is_whole(value: Any) -> bool:

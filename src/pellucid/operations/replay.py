@@ -6,7 +6,7 @@ shape's sake falls away. ``vmap`` carries it to many: the forward pass runs on r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,8 @@ from torch.fx import Graph, GraphModule, Node
 from .plan import Plan
 from .recorder import recorded
 from .rules import Rules
-from .walk import multipliers
+from .trace import layer_of
+from .walk import multipliers, passing, sum_of
 
 Tensors = tuple[Tensor, ...]
 
@@ -27,7 +28,8 @@ class Replay:
     """A plan with its rules, ready to be run.
 
     ``forward`` takes one row's tensors to the output and to what the walk needs; ``at_row`` and ``at_reference`` are
-    the places of that among the latter.
+    the places of that among the latter. Where the walk tells what is left behind each layer, ``layers`` are their
+    names, from the output to the inputs.
     """
 
     plan: Plan
@@ -35,14 +37,15 @@ class Replay:
     backward: GraphModule
     at_row: tuple[int, ...]
     at_reference: tuple[int, ...]
+    layers: tuple[str, ...]
 
     def run(self, rows: Tensors) -> tuple[Tensor, Tensors]:
         """The outputs ``[R, K]`` of rows ``[R, …]`` and the values the walk needs, ``[R, 1, …]`` each."""
         found = vmap(self.forward)(*[tensor.unsqueeze(1) for tensor in rows])
         return found[0].squeeze(1), found[1:]
 
-    def back(self, at: Tensors, ref: Tensors, m: Tensor, own: bool = False) -> Tensors:
-        """Multipliers of the active inputs, ``[R, S, T, …]`` each.
+    def back(self, at: Tensors, ref: Tensors, m: Tensor, own: bool = False) -> tuple[Tensors, Tensor]:
+        """Multipliers of the active inputs, ``[R, S, T, …]`` each, and what is left behind each layer ``[R, S, T, L]``.
 
         ``at`` are :meth:`run`'s values of R rows, ``ref`` of S references (``own``: ``[R, S, …]``, each row's own;
         empty where the rules need none, S being 1 then), ``m`` ``[R, T, K]`` the multipliers of the outputs.
@@ -57,7 +60,9 @@ class Replay:
             walk = vmap(walk, in_dims=dims(None, 0, None))
         walk = vmap(walk, in_dims=dims(0, 0 if own else None, 0))
         found = walk(*[at[place] for place in self.at_row], *references, m.unsqueeze(2))
-        return tuple(part.squeeze(3) if references else part.unsqueeze(1).squeeze(3) for part in found)
+        found = found if references else tuple(part.unsqueeze(1) for part in found)
+        *inputs, left = found
+        return tuple(part.squeeze(3) for part in inputs), left
 
 
 def replay(
@@ -67,24 +72,28 @@ def replay(
     *,
     referred: bool = True,
     units: frozenset[Node] = frozenset(),
+    watched: bool = False,
 ) -> Replay:
     """Make ``plan`` ready to be walked back by ``rules``; ``rows`` are two rows of it to try it on, ``[2, …]``.
 
     With ``referred`` the rules compare with a reference; without, its values count as 0 everywhere, and those of
-    ``units`` as one less than the row's: what is carried there is the relevance itself.
+    ``units`` as one less than the row's: what is carried there is the relevance itself. With ``watched`` the walk also
+    tells what is left behind each layer.
     """
     needed = plan.needed
     forward = _ending(plan.graph, (plan.output, *needed))
     one, other = (forward(*[tensor[place : place + 1] for tensor in rows])[1:] for place in (0, 1))
     start = torch.ones_like(forward(*[tensor[:1] for tensor in rows])[0])
-    walk = _walk(plan, rules, needed, None if referred else units)
+    ends = layer_ends(plan) if watched else {}
+    walk = _walk(plan, rules, needed, None if referred else units, ends)
     with torch.no_grad():
         backward = recorded(walk, (*one, *(other if referred else ()), start))
     at_row, at_reference = _prune(backward, len(needed), referred)
     kept = sorted({*at_row, *at_reference})
     forward = _ending(plan.graph, (plan.output, *[needed[place] for place in kept]))
     places = {place: index for index, place in enumerate(kept)}
-    return Replay(plan, forward, backward, tuple(places[p] for p in at_row), tuple(places[p] for p in at_reference))
+    own, others = (tuple(places[place] for place in used) for used in (at_row, at_reference))
+    return Replay(plan, forward, backward, own, others, tuple(ends.values()))
 
 
 def _ending(graph: GraphModule, outputs: tuple[Node, ...]) -> GraphModule:
@@ -112,7 +121,25 @@ def _prune(backward: GraphModule, count: int, referred: bool) -> tuple[tuple[int
     return tuple(used[0]), tuple(used[1])
 
 
-def _walk(plan: Plan, rules: Rules, needed: Sequence[Node], units: frozenset[Node] | None) -> Callable[..., Tensors]:
+def layer_ends(plan: Plan) -> dict[Node, str]:
+    """The last node of every layer's call that a walk passes, and the inputs; from the output to the inputs."""
+    found: dict[str, Node] = {}
+    for step in reversed(plan.steps):
+        layer = layer_of(step.node)
+        if layer:
+            found.setdefault(layer, step.node)
+    ends = {node: layer for layer, node in found.items()}
+    active = [node for node in plan.inputs if node in plan.active]
+    return {**ends, active[0]: "inputs"}
+
+
+def _walk(
+    plan: Plan,
+    rules: Rules,
+    needed: Sequence[Node],
+    units: frozenset[Node] | None,
+    ends: Mapping[Node, str],
+) -> Callable[..., Tensors]:
     """The backward walk of one row and one reference as a function of plain tensors."""
 
     def walk(*tensors: Tensor) -> Tensors:
@@ -121,7 +148,17 @@ def _walk(plan: Plan, rules: Rules, needed: Sequence[Node], units: frozenset[Nod
             ref = dict(zip(needed, tensors[len(needed) : -1], strict=True))
         else:
             ref = {node: value - 1 if node in units else torch.zeros_like(value) for node, value in at.items()}
-        found = multipliers(plan, rules, at, ref, tensors[-1])
-        return tuple(found.get(node, torch.zeros_like(at[node])) for node in plan.inputs if node in plan.active)
+        left: dict[Node, Tensor] = {}
+
+        def watch(node: Node, carried: dict[Node, Tensor]) -> None:
+            if node in ends:
+                left[node] = sum_of(passing(carried, at, ref))
+
+        found = multipliers(plan, rules, at, ref, tensors[-1], watch)
+        inputs = [node for node in plan.inputs if node in plan.active]
+        watch(inputs[0], {node: found[node] for node in inputs if node in found})
+        zero = tensors[-1].new_zeros(())
+        told = torch.stack([left.get(node, zero) for node in ends]) if ends else tensors[-1].new_zeros(0)
+        return (*[found.get(node, torch.zeros_like(at[node])) for node in inputs], told)
 
     return walk

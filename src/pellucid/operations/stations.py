@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from .kinds import RESHAPING, name_of
 from .plan import Plan, Step, Values
+from .trace import layer_of
 
 CHANNELS_FIRST = frozenset((
     "convolution", "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d",
@@ -91,10 +92,6 @@ def stations(plan: Plan, values: Values, tokens: bool) -> tuple[Station, ...]:
             maps = len(_of_row(shape)) == 3
             found.append(Station(layer, node, shape, *axes[node], maps, open_at[node], node in echoed))
     return tuple(found)
-
-
-def layer_of(node: Node) -> str:
-    return node.meta.get("custom", {}).get("layer", "")
 
 
 def _told(step: Step) -> int | None:

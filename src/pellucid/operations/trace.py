@@ -176,8 +176,12 @@ def literal(node: Node, known: Mapping[Node, Any]) -> Any:
     return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
+def layer_of(node: Node) -> str:
+    """The path of the module call that a node belongs to, "" outside of any."""
+    return node.meta.get("custom", {}).get("layer", "")
+
+
 def spot(node: Node) -> str:
     """Where a node comes from, for a message: ``layer1.0 (net.py:12)``."""
-    place = node.meta.get("custom", {})
-    layer, line = place.get("layer", ""), place.get("line", "")
+    layer, line = layer_of(node), node.meta.get("custom", {}).get("line", "")
     return f"{layer} ({line})" if layer and line else layer or line

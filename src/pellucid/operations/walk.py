@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -43,48 +42,14 @@ def add(carried: dict[Node, Tensor], step: Step, at: Values, parts: tuple[Tensor
         carried[source] = carried[source] + part if source in carried else part
 
 
-@dataclass(frozen=True, eq=False)
-class Passed:
-    """What passed through the graph at one node of one row: ``through`` it ``[…]``, and ``besides``, summed."""
-
-    node: Node
-    through: Tensor
-    besides: float
-
-    @property
-    def total(self) -> float:
-        return float(self.through.sum()) + self.besides
+def passing(carried: Mapping[Node, Tensor], at: Values, ref: Values) -> dict[Node, Tensor]:
+    """m·Δ of everything that is on its way."""
+    return {node: m * (at[node].to(m.dtype) - ref[node].to(m.dtype)) for node, m in carried.items()}
 
 
-def passed(plan: Plan, rules: Rules, row: tuple[Tensor, ...], reference: tuple[Tensor, ...] | None, m: Tensor,
-           units: frozenset[Node] = frozenset()) -> list[Passed]:  # fmt: skip
-    """What passes through each step's node, from the output to the inputs, for one row ``[1, …]``.
-
-    Without a ``reference`` its values count as 0, those of ``units`` as one less than the row's.
-    """
-    at = values_of(plan, row)
-    ref = values_of(plan, reference) if reference is not None else _without(at, units)
-    found: list[Passed] = []
-
-    def watch(node: Node, carried: dict[Node, Tensor]) -> None:
-        parts = {n: part * (_as(at[n], part) - _as(ref[n], part)) for n, part in carried.items()}
-        through = parts.pop(node)
-        found.append(Passed(node, through, sum(float(part.sum()) for part in parts.values())))
-
-    with torch.no_grad():
-        ends = multipliers(plan, rules, at, ref, m, watch)
-        for node in plan.inputs:
-            if node in ends:
-                watch(node, ends)
-    return found
-
-
-def _as(value: Tensor, like: Tensor) -> Tensor:
-    return value.to(like.dtype)
-
-
-def _without(at: Values, units: frozenset[Node]) -> dict[Node, Any]:
-    return {node: value - 1 if node in units else torch.zeros_like(value) for node, value in at.items()}
+def sum_of(parts: Mapping[Node, Tensor]) -> Tensor:
+    """All of it together, in one number."""
+    return torch.stack([part.sum() for part in parts.values()]).sum()
 
 
 def values_of(plan: Plan, row: tuple[Tensor, ...]) -> dict[Node, Any]:
