@@ -24,6 +24,8 @@ from pellucid.methods.method import Method
 from pellucid.records.errors import InputError, StoreError
 from pellucid.records.study import Study
 from pellucid.testing.problems import _network
+from pellucid.training.fit import fresh
+from pellucid.training.networks import small_cnn
 
 
 def small_data(rows: int = 60) -> Dataset:
@@ -343,3 +345,25 @@ def test_a_failing_metric_is_listed(tmp_path: Path) -> None:
 def test_a_setting_given_is_exact_in_an_audit_too(tmp_path: Path) -> None:
     study = small_audit(tmp_path / "run", methods=[pellucid.methods.Lime(samples=3000)])
     assert not study.failed and set(study.explanations["lime"].notes["samples"]) == {3000}
+
+
+# The path of a decision ----------------------------------------------------------------------
+
+
+def test_an_audit_of_an_image_network_shows_how_decisions_travelled(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = (rng.uniform(0, 99, (40, 1, 8, 8)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    net = fresh(small_cnn, channels=1, height=8, width=8, classes=2, base=4).eval()
+    asked = {"methods": ["saliency"], "metrics": ["sparseness"], "rows": 4, "out": tmp_path / "run"}
+    study = pellucid.audit(net, pellucid.read(tmp_path / "images.npz"), **asked)
+    assert study.path is not None and len(study.path) == 3 and study.path.gap.max() < 1e-4
+    kept = pellucid.open(tmp_path / "run")
+    assert kept.path is not None and kept.path.flows.tobytes() == study.path.flows.tobytes()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "How the decision travelled" in page and study.path.links()[-2].name in page
+
+
+def test_an_audit_of_a_table_has_no_path(tmp_path):
+    assert small_audit(tmp_path / "run").path is None

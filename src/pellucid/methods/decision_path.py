@@ -56,7 +56,7 @@ class DecisionPath(Method):
         None
     )
     keep: Annotated[int, Range(1, 20), "units of a layer that are followed one by one, the strongest"] = 4
-    most: Annotated[int, Range(1, 100), "layers between which the flow is followed where none are named"] = 7
+    most: Annotated[int, Range(1, 100), "layers between which the flow is followed where none are named"] = 6
     tokens: Annotated[bool, "of a sequence each token is a unit; without, each feature"] = True
 
     name: ClassVar[str] = "decision_path"

@@ -56,7 +56,7 @@ def warning(caution: Caution | Finding, words: Words, where: str = "") -> dict[s
 def terms(studies: Sequence[Study], words: Words) -> list[dict[str, str]]:
     """The glossary: every method and metric met that we know, once."""
     methods = {name for s in studies for name in [*s.explanations, *control_names(s)]}
-    methods |= {s.overall.method for s in studies if s.overall is not None}
+    methods |= {found.method for s in studies for found in (s.overall, s.path) if found is not None}
     metrics = {score.metric for s in studies for score in s.scores}
     metrics |= {name for s in studies for finding in s.findings for name in finding.metrics}
     found = []

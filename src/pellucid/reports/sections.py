@@ -11,7 +11,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
 from pellucid.records.study import Study
 
-from . import comparison, figures, narrative, overall
+from . import comparison, figures, narrative, overall, path
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
 from .overview import warning
 from .words import Words, cell, cut, number, percent
@@ -24,7 +24,7 @@ AGREE, DISAGREE = 0.7, 0.4  # mean rank correlation of the methods on one row
 def sections(chapter: Chapter) -> list[Section]:
     """Every section that has something to say, in the order of the page."""
     judged = (comparison.methods, comparison.agreement, comparison.truth)
-    made = (_performance, _cases, _overall, _importance, *judged, _data, _failed, _provenance, _command)
+    made = (_performance, _cases, _path, _overall, _importance, *judged, _data, _failed, _provenance, _command)
     return [section for make in made if (section := make(chapter)) is not None]
 
 
@@ -177,6 +177,23 @@ def _overall(chapter: Chapter) -> Section | None:
     said = {"method": words.method(found.method), "rows": f"{len(found.ids):,}"}
     chart = figures.overall(found, language=words.language)
     section.pictures.append(chapter.picture(chart, words("caption_overall", **said)))
+    return section
+
+
+def _path(chapter: Chapter) -> Section | None:
+    """What passes through the network's layers at a few rows: a flow figure of each, and sentences."""
+    study, words = chapter.study, chapter.words
+    if study.path is None:
+        return None
+    gap = "" if words.language == "zh" else " "
+    section = chapter.section("path", words("lead_path", method=words.method(study.path.method)))
+    for row in range(len(study.path)):
+        line = dict(study.predictions[row]) if row < len(study.predictions) else {}
+        name = shown(line.get("prediction", cut(study.path.outputs[row][0])))
+        title = words("case_title", row=cut(line.get("row", row)), prediction=name)
+        told = gap.join([f"{title}.", *path.paragraphs(study.path, row, words.language)])
+        chart = figures.decision_flow(study.path, row, language=words.language, beside=False)
+        section.pictures.append(chapter.picture(chart, told, signed=True))
     return section
 
 

@@ -9,6 +9,7 @@ from ..records.errors import StoreError
 from ..records.explanation import Explanation
 from ..records.files import read_json, write_json
 from ..records.finding import Finding
+from ..records.flow import Flow
 from ..records.importance import Importance
 from ..records.messages import Caution
 from ..records.profile import Profile
@@ -30,6 +31,8 @@ def keep_study(folder: Folder, study: Study) -> None:
         folder.keep(files[name], explanation.to_bytes())
     if study.overall is not None:
         folder.keep(key_of("overall"), study.overall.to_bytes())
+    if study.path is not None:
+        folder.keep(key_of("path"), study.path.to_bytes())
     data: dict[str, Any] = {
         "format": FORMAT,
         "name": study.name,
@@ -38,6 +41,7 @@ def keep_study(folder: Folder, study: Study) -> None:
         "profile": None if study.profile is None else study.profile.to_dict(),
         "explanations": files,
         "overall": None if study.overall is None else key_of("overall"),
+        "path": None if study.path is None else key_of("path"),
         "scores": [score.to_dict() for score in study.scores],
         "findings": [finding.to_dict() for finding in study.findings],
         "failed": [vars(failure) for failure in study.failed],
@@ -70,7 +74,7 @@ def read_study(path: str | Path) -> Study:
 
 def _study(path: Path, data: dict[str, Any]) -> Study:
     records = {name: Explanation.load(path / "results" / key) for name, key in data["explanations"].items()}
-    overall = data.get("overall")  # studies of before have none
+    overall, flow = data.get("overall"), data.get("path")  # studies of before have none
     return Study(
         name=data["name"],
         folder=path,
@@ -80,6 +84,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
         truth=records.pop(TRUTH, None),
         explanations=records,
         overall=None if overall is None else Importance.load(path / "results" / overall),
+        path=None if flow is None else Flow.load(path / "results" / flow),
         scores=Scores(Score.from_dict(score) for score in data["scores"]),
         findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
         failed=tuple(Failure(**{**failure, "rows": tuple(failure["rows"])}) for failure in data["failed"]),

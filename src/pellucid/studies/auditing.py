@@ -20,9 +20,11 @@ from ..engine.listener import Listener, Silent
 from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
+from ..problem.model import Traceable
 from ..problem.problem import Problem
 from ..records.explanation import Explanation
 from ..records.files import dumps, read_json
+from ..records.flow import Flow
 from ..records.importance import Importance
 from ..records.joining import joined
 from ..records.messages import Caution
@@ -42,6 +44,8 @@ EVALUATIONS = {"image": 512}
 """Evaluations per explained number where no budget says otherwise; 1,024 for what is not listed."""
 OVERALL = "permutation_importance"
 """The method that says what matters over all rows."""
+PATH, PATHS = "decision_path", 3
+"""The method that follows decisions through the network; of so many of the explained rows."""
 DISAGREE = 0.5
 EXPLAINING = 0.6
 """The share of a run's seconds that explaining may take; the rest is for grading."""
@@ -101,8 +105,9 @@ def audit(
     workshop = _workshop(plan, folder, listener or Silent(), workers, timeout)
     explanations, failed = _explained(plan, workshop, clock.at(EXPLAINING))
     overall, unknown = _overall(plan, workshop, clock.at(EXPLAINING))
+    path, unseen = _path(plan, workshop, clock.at(EXPLAINING))
     scores, more = _graded(plan, workshop, explanations, clock.at(1.0))
-    failed = [*failed, *unknown, *more]
+    failed = [*failed, *unknown, *unseen, *more]
     study = Study(
         name=name or plan.model.name,
         folder=folder.path,
@@ -111,6 +116,7 @@ def audit(
         profile=profile(data),
         explanations=explanations,
         overall=overall,
+        path=path,
         scores=scores,
         findings=checked(plan.model, data, seed),
         failed=tuple(failed),
@@ -228,6 +234,29 @@ def _overall(plan: Plan, workshop: Workshop, deadline: float | None) -> tuple[Im
     if entry.status == "ok":
         return Importance.load(workshop.folder.result(key)), []
     return None, [Failure(OVERALL, (), entry.status or "failed", entry.reason, entry.seconds)]
+
+
+def _path(plan: Plan, workshop: Workshop, deadline: float | None) -> tuple[Flow | None, list[Failure]]:
+    """What passes through the network's layers at a few rows, one unit of work; None where that cannot be seen.
+
+    Not of tables: their networks have few layers, and columns say more than units.
+    """
+    if not isinstance(plan.model, Traceable) or plan.data.is_table:
+        return None, []
+    rows = tuple(range(min(PATHS, len(plan.problem.inputs))))
+    problem, method = plan.problem.take(rows), find("methods", PATH)
+
+    def job() -> bytes:
+        found = method.explain(problem, seed=plan.seed)
+        return replace(found, cost=replace(found.cost, seconds=0.0)).to_bytes()
+
+    key = key_of("path", dict(plan.question), PATH, list(problem.inputs.ids))
+    workshop.run([Unit(key, "path", PATH, rows, job)], deadline)
+    entry = workshop.folder.ledger.entries()[key]
+    if entry.status == "ok":
+        return Flow.load(workshop.folder.result(key)), []
+    refused = entry.status == "skipped" and entry.reason != SPENT  # a network that cannot be followed is no failure
+    return None, [] if refused else [Failure(PATH, rows, entry.status or "failed", entry.reason, entry.seconds)]
 
 
 # Grading -----------------------------------------------------------------------------------

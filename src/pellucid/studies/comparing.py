@@ -174,7 +174,10 @@ def _differences(a: Study, b: Study) -> list[dict[str, Any]]:
     places: list[dict[str, Any]] = []
     _walk("", _as_data(a), _as_data(b), places)
     own, others = ({f"explanations.{k}": e for k, e in study.explanations.items()} for study in (a, b))
-    own, others = ({**kept, "truth": study.truth, "overall": study.overall} for kept, study in ((own, a), (others, b)))
+    own, others = (
+        {**kept, "truth": study.truth, "overall": study.overall, "path": study.path}
+        for kept, study in ((own, a), (others, b))
+    )
     for path in sorted(own.keys() | others.keys()):
         one, other = own.get(path), others.get(path)
         if one is None or other is None:

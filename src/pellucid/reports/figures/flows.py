@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TALL, GAP, LOW, THUMB = 250.0, 9.0, 3.0, 34.0
 """Pixels of the tallest column's bars, between bars, of the least bar, of a feature map's side."""
-WIDE, FIRST, BAR, LETTERS = 132.0, 60.0, 9.0, 17
+WIDE, FIRST, BAR, LETTERS = 108.0, 84.0, 9.0, 15
 """Pixels from column to column, as many more behind the first, of a bar's width; letters of a name."""
 THIN = 0.004
 """Ribbons of a smaller share of the largest column are left out."""
@@ -51,11 +51,13 @@ class _Bar:
         return max(self.height, THUMB if self.url else 22.0)
 
 
-def decision_flow(flow: Flow, row: int = 0, *, output: int = 0, language: str = "en") -> alt.HConcatChart:
+def decision_flow(
+    flow: Flow, row: int = 0, *, output: int = 0, language: str = "en", beside: bool = True
+) -> alt.HConcatChart:
     """What of a row's change passes where, as ribbons from left to right; orange raises the output, blue lowers it.
 
-    The strongest chain is drawn in full colour. Ribbons too thin to be seen are left out. Raises :class:`InputError`
-    for an output that the record lacks.
+    The strongest chain is drawn in full colour; with ``beside`` a picture's contributions stand beside it. Ribbons
+    too thin to be seen are left out. Raises :class:`InputError` for an output that the record lacks.
     """
     import altair as alt
 
@@ -67,7 +69,7 @@ def decision_flow(flow: Flow, row: int = 0, *, output: int = 0, language: str = 
     chart: Any = alt.layer(*drawn.layers()).properties(width=drawn.width, height=drawn.height)
     chain = " → ".join(fitted(link.name, 30) for link in flow.links(row, output) if link.unit is not None)
     panels = [chart]
-    if is_image(flow):
+    if beside and is_image(flow):
         picture = shown_picture(flow.rows[row]) if is_picture(flow.rows) else None
         heat = heat_map(flow, row, output)
         below = picture if picture is not None and picture.shape[:2] == heat.shape else None
@@ -87,7 +89,7 @@ class _Drawn:
         self.keep = self.flows.shape[1] + REST
         self.chain = [None if np.isnan(part) else int(part) for part in flow.chain[row, :, output]]
         self.bars = self._bars()
-        self.width = _across(self.columns - 1) + BAR + 70
+        self.width = _across(self.columns - 1) + BAR + 56
         self.height = self._stack()
 
     def _size(self, column: int, part: int) -> float:
@@ -240,4 +242,4 @@ def _across(column: int) -> float:
 
 def _end_of(name: str) -> str:
     """The end of a layer's path, which tells it from its neighbours."""
-    return name if len(name) <= LETTERS + 2 else "…" + cut(name[-LETTERS - 1 :])
+    return name if len(name) <= LETTERS else "…" + cut(name[1 - LETTERS :])
