@@ -315,8 +315,11 @@ def test_tokens_are_explained_at_their_embedding(texts: tuple[Any, Tensor, Tenso
         assert torch.allclose(found.sum((1, 2)), due, atol=2e-3)
         exact = attr.LayerDeepLift(model, model.embedding).attribute(tokens, target=1, additional_forward_args=extra)
         assert torch.allclose(exact.sum((1, 2)), due, atol=1e-5)
-    with pytest.raises(NotApplicable, match="not floating-point numbers"):
-        attr.IntegratedGradients(model).attribute(tokens, target=1)
+    by_token = attr.IntegratedGradients(model).attribute(tokens, target=1)
+    found = attr.LayerIntegratedGradients(model, model.embedding).attribute(tokens, target=1)
+    assert by_token.shape == tokens.shape and torch.allclose(by_token, found.sum(2), atol=2e-3)
+    with pytest.raises(NotApplicable, match="whole numbers"):
+        attr.DeepLift(model).attribute(tokens, target=1)
 
 
 def test_tokens_can_be_taken_away(texts: tuple[Any, Tensor, Tensor]) -> None:

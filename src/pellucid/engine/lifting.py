@@ -74,8 +74,13 @@ def _by_embeddings(problem: Problem) -> Problem:
     one_of_numbers = len(inputs.tensors) == 1 and not inputs.flat.is_floating_point()
     if not one_of_numbers or not isinstance(removal, TensorRemoval) or removal.conditional:
         return problem
-    with model.untouched():
-        found = model.embedded({name: tensor[:TRIED] for name, tensor in inputs.tensors.items()})
+    try:
+        with model.untouched():
+            found = model.embedded({name: tensor[:TRIED].clone() for name, tensor in inputs.tensors.items()})
+    except PellucidError:
+        raise
+    except Exception:  # noqa: BLE001 — whatever a stranger's code raises, the binding pass meets and tells
+        return problem
     if found is None:
         return problem
     (ids,) = inputs.tensors.values()

@@ -94,7 +94,7 @@ def _followed(caller: Caller, model: Traceable, inputs: Inputs) -> Network:
     graph = simplified(in_single(graph) if flat.dtype in HALVES else graph)
     network = Network(graph, upcast(named.values()))
     with torch.no_grad():
-        _compare(network, caller.outputs(flat, index), flat.dtype)
+        _compare(network, caller.outputs(flat.clone(), index), flat.dtype)  # the model may write over its rows
     return network
 
 

@@ -62,3 +62,9 @@ def zero_gradient_cautions(slopes: np.ndarray, session: Session) -> tuple[Cautio
     found = {"zero_gradient": saturated, "zero_gradient_unmoved": zero & ~saturated}
     counts = {code: int(own.reshape(len(session), -1).any(1).sum()) for code, own in found.items()}
     return tuple(Caution.of(code, "yellow", rows=rows, total=len(session)) for code, rows in counts.items() if rows)
+
+
+def nothing_back(method: str, values: np.ndarray, session: Session) -> tuple[Caution, ...]:
+    """A caution for rows where all values ``[Q, D]`` that came back through the network are zero for some target."""
+    rows = int((~values.any(axis=1)).reshape(len(session), -1).any(1).sum())
+    return (Caution.of("nothing_back", "yellow", method=method, rows=rows, total=len(session)),) if rows else ()

@@ -11,6 +11,7 @@ from ..engine.session import Session
 from ..engine.walking import Network
 from ..operations.manner import GUIDED, Manner
 from ..problem.model import Traceable
+from .from_gradient import nothing_back
 from .method import Method
 
 
@@ -35,7 +36,8 @@ class GuidedBackprop(Method):
         return GUIDED
 
     def estimate(self, session: Session) -> Estimate:
-        return Estimate(session.pool(session.walked(GUIDED)))
+        found = session.walked(GUIDED)
+        return Estimate(session.pool(found), cautions=nothing_back(self.name, found, session))
 
     def cost(self, players: int) -> float:
         return 1.0

@@ -16,6 +16,7 @@ from ..operations.lrp import AlphaBeta, Box, Composite, Epsilon, Flat, Gamma, gi
 from ..operations.manner import Manner
 from ..problem.model import Traceable
 from ..records.settings import Range
+from .from_gradient import nothing_back
 from .method import Method
 
 RuleName = Literal["epsilon", "z_plus", "gamma", "alpha_beta", "epsilon_plus", "epsilon_plus_flat", "epsilon_gamma_box"]
@@ -61,7 +62,8 @@ class Lrp(Method):
         scale = np.where(session.full == 0, np.nan, session.full)
         conserved = {layer: left / scale for layer, left in session.conserved(manner).items()}
         notes = {"rule": self.rule or _chosen(session.network), "kept": values.sum(1) / scale, "conserved": conserved}
-        return Estimate(session.pool(values), base=np.zeros_like(session.full), notes=notes)
+        cautions = nothing_back(self.name, values, session)
+        return Estimate(session.pool(values), base=np.zeros_like(session.full), notes=notes, cautions=cautions)
 
     def _composite(self, rule: str) -> Composite:
         epsilon = Epsilon(self.epsilon)

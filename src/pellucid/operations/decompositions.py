@@ -108,12 +108,19 @@ def variance_mean(
     return variance(x, dim, correction=correction, keepdim=keepdim), x.mean(dims, keepdim=keepdim)
 
 
+def convolution(*args: Any) -> Tensor:
+    """As a traced TorchScript program calls it: the same, with flags of the kernel behind."""
+    return aten.convolution(*args[:9])
+
+
 def copied(onto: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """What is written over does not matter any more."""
     return source.to(onto.dtype).expand(onto.shape)
 
 
 OWN: dict[Any, Callable[..., Any]] = {
+    aten._convolution.default: convolution,
+    aten._convolution.deprecated: convolution,
     aten.copy.default: copied,
     aten.native_layer_norm.default: layer_norm,
     aten._fused_rms_norm.default: rms_norm,
