@@ -186,6 +186,46 @@ def _pooled(x: Tensor, ref: Tensor, weight: Tensor, kernel: int, stride: int, pa
     return found
 
 
+def test_reveal_cancel_by_hand() -> None:
+    """min(x₀, x₁) = x₀ − relu(x₀ − x₁) at (2, 1): Δ⁺ = 2, Δ⁻ = −1, so relu gives 1.5 and −0.5 (section 3.5.3)."""
+    model = Of(lambda x: x[:, :1] - F.relu(x[:, :1] - x[:, 1:]))
+    row = torch.tensor([[2.0, 1.0]], dtype=torch.float64)
+    assert np.allclose(explained(model, row, "deeplift", rule="reveal_cancel").values, [[0.5, 0.5]])
+    assert np.allclose(explained(model, row, "deeplift").values, [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize("name", ["relu_where", "gelu", "layer_norm", "resnet", "softmax", "vit", "unet", "lstm"])
+def test_reveal_cancel_adds_up(name: str) -> None:
+    model, rows = built(name, torch.float64)
+    e = explained(model, rows[1:], "deeplift", rows[:1], rule="reveal_cancel")
+    assert np.nanmax(e.gap) <= 1e-10
+    rescaled = explained(model, rows[1:], "deeplift", rows[:1])
+    assert np.abs(e.values - rescaled.values).max() > 1e-6 * np.abs(e.values).max()
+
+
+def test_reveal_cancel_against_its_definition() -> None:
+    """Two layers, unit by unit: Δ⁺ and Δ⁻ of each hidden unit by weights' signs, multipliers on the way back."""
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+    row, start = torch.randn(2, 1, 3, dtype=torch.float64)
+    e = explained(model, row, "deeplift", start, rule="reveal_cancel")
+    W, v = model[0].weight.detach(), model[2].weight.detach()[0]
+    u0, delta = model[0](start)[0].detach(), (row - start)[0]
+    due = torch.zeros(3, dtype=torch.float64)
+    for j in range(4):
+        z = W[j] * delta
+        up, down = float(z[z > 0].sum()), float(z[z < 0].sum())
+        g = lambda t: max(t, 0.0)  # noqa: E731
+        at = float(u0[j])
+        both = g(at + up + down)
+        above = (g(at + up) - g(at) + both - g(at + down)) / 2
+        below = (g(at + down) - g(at) + both - g(at + up)) / 2
+        for i in range(3):
+            share = above / up if z[i] > 0 else below / down
+            due[i] += v[j] * share * z[i]
+    assert np.allclose(e.values[0], due.numpy(), atol=1e-12)
+
+
 # LRP ------------------------------------------------------------------------------------------------------------
 
 

@@ -59,7 +59,13 @@ class Network:
         if manner not in self.replays:
             plan, rules = self.plan(manner)
             self.replays[manner] = replay(
-                plan, rules, self.rows, referred=manner.referred, units=manner.units(plan), watched=manner.watched
+                plan,
+                rules,
+                self.rows,
+                referred=manner.referred,
+                units=manner.units(plan),
+                watched=manner.watched,
+                back=manner.back,
             )
         return self.replays[manner]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
-from ..operations.manner import RESCALED, Manner
+from ..operations.manner import RESCALED, REVEALED, Manner
 from ..problem.model import Traceable
 from .method import Method
+
+RuleName = Literal["rescale", "reveal_cancel"]
+MANNERS: dict[RuleName, Manner] = {"rescale": RESCALED, "reveal_cancel": REVEALED}
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,10 @@ class DeepLift(Method):
 
     Exact for any mixture of the operations in :mod:`pellucid.operations.rules`: every operation has a multiplier with
     Δy = Σ m Δu, so contributions add up to f(x) − f(x′) to rounding. x′ is the mean of the removal's reference rows.
+    ``rule="reveal_cancel"`` carries what pushes up and what pushes down apart (section 3.5.3).
     """
+
+    rule: Annotated[RuleName, "for one-variable functions: the slope, or what pushes up and down apart"] = "rescale"
 
     name: ClassVar[str] = "deeplift"
     title: ClassVar[str] = "DeepLIFT"
@@ -29,10 +35,10 @@ class DeepLift(Method):
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
 
     def manner(self, network: Callable[[], Network]) -> Manner:
-        return RESCALED
+        return MANNERS[self.rule]
 
     def estimate(self, session: Session) -> Estimate:
-        found = session.walked(RESCALED, session.start[:, None])
+        found = session.walked(MANNERS[self.rule], session.start[:, None])
         return Estimate(session.pool(found), base=session.start_values)
 
     def cost(self, players: int) -> float:

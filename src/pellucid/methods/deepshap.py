@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
-from ..operations.manner import RESCALED, Manner
+from ..operations.manner import Manner
 from ..problem.model import Traceable
+from .deeplift import MANNERS, RuleName
 from .method import Method
 
 
@@ -22,6 +23,8 @@ class DeepShap(Method):
     of Shapley values: exact for additive networks, and complete for all.
     """
 
+    rule: Annotated[RuleName, "for one-variable functions: the slope, or what pushes up and down apart"] = "rescale"
+
     name: ClassVar[str] = "deepshap"
     title: ClassVar[str] = "DeepSHAP"
     source: ClassVar[str] = "Lundberg & Lee 2017, arXiv 1705.07874, section 4.2"
@@ -30,12 +33,12 @@ class DeepShap(Method):
     known_as: ClassVar[tuple[str, ...]] = ("deep_explainer", "deep_shap")
 
     def manner(self, network: Callable[[], Network]) -> Manner:
-        return RESCALED
+        return MANNERS[self.rule]
 
     def estimate(self, session: Session) -> Estimate:
         references = session.background
         base = session.empty if references is session.references else None
-        return Estimate(session.pool(session.walked(RESCALED, references)), base=base)
+        return Estimate(session.pool(session.walked(MANNERS[self.rule], references)), base=base)
 
     def cost(self, players: int) -> float:
         return 100.0

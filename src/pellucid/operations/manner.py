@@ -10,7 +10,9 @@ from torch.fx import Node
 from ..records.errors import NotApplicable
 from . import lrp
 from .plan import Plan
+from .reveal_cancel import revealed
 from .rules import RESCALE, Rules
+from .walk import Back, multipliers
 
 
 def _nowhere(node: Node) -> bool:
@@ -29,7 +31,7 @@ class Manner:
     ``apart`` keeps rectifiers from being fused with what follows. With ``referred`` the row is compared with a
     reference, else with 0, and with one less than itself at ``units``. With ``plain`` what is carried to the inputs is
     the answer; without, it is multiplied with what it is the slope of. With ``watched`` what is left behind each layer
-    is told.
+    is told. ``back`` is the walk itself, step by step.
     """
 
     key: Hashable
@@ -39,6 +41,7 @@ class Manner:
     referred: bool = False
     plain: bool = False
     watched: bool = False
+    back: Back = field(default=multipliers, compare=False)
     units: Callable[[Plan], frozenset[Node]] = field(default=_none, compare=False)
 
 
@@ -58,5 +61,6 @@ def _rectified(rules: Rules) -> Callable[[Plan], Rules]:
 
 
 RESCALED = Manner("rescale", lambda plan: RESCALE, referred=True)
+REVEALED = Manner("reveal_cancel", lambda plan: RESCALE, referred=True, back=revealed)
 GUIDED = Manner("guided", _rectified(lrp.GUIDED), apart=True, plain=True)
 DECONVOLVED = Manner("deconvolution", _rectified(lrp.DECONVOLUTION), apart=True, plain=True)

@@ -302,13 +302,13 @@ def _signed(steps: Sequence[Step]) -> Iterator[Step]:
     for step in steps:
         own = all(source in positive for source in step.sources)
         if step.kind in ("rectifier", "softmax") or (
-            own and step.kind in ("linear", "largest", "larger") and _keeps_sign(step)
+            own and step.kind in ("linear", "largest", "larger") and keeps_sign(step)
         ):
             positive.add(step.node)
         yield replace(step, never_negative=own)
 
 
-def _keeps_sign(step: Step) -> bool:
+def keeps_sign(step: Step) -> bool:
     constants = [value for value in step.constants.values() if _is_float(value)]
     return name_of(step.node) in POSITIVE and all(bool((value >= 0).all()) for value in constants)
 

@@ -18,7 +18,7 @@ from .plan import Plan
 from .recorder import recorded
 from .rules import Rules
 from .trace import layer_of
-from .walk import multipliers, passing, sum_of
+from .walk import Back, multipliers, passing, sum_of
 
 Tensors = tuple[Tensor, ...]
 
@@ -73,6 +73,7 @@ def replay(
     referred: bool = True,
     units: frozenset[Node] = frozenset(),
     watched: bool = False,
+    back: Back = multipliers,
 ) -> Replay:
     """Make ``plan`` ready to be walked back by ``rules``; ``rows`` are two rows of it to try it on, ``[2, …]``.
 
@@ -85,7 +86,7 @@ def replay(
     one, other = (forward(*[tensor[place : place + 1] for tensor in rows])[1:] for place in (0, 1))
     start = torch.ones_like(forward(*[tensor[:1] for tensor in rows])[0])
     ends = layer_ends(plan) if watched else {}
-    walk = _walk(plan, rules, needed, None if referred else units, ends)
+    walk = _walk(plan, rules, needed, None if referred else units, ends, back)
     with torch.no_grad():
         backward = recorded(walk, (*one, *(other if referred else ()), start))
     at_row, at_reference = _prune(backward, len(needed), referred)
@@ -139,6 +140,7 @@ def _walk(
     needed: Sequence[Node],
     units: frozenset[Node] | None,
     ends: Mapping[Node, str],
+    back: Back,
 ) -> Callable[..., Tensors]:
     """The backward walk of one row and one reference as a function of plain tensors."""
 
@@ -154,7 +156,7 @@ def _walk(
             if node in ends:
                 left[node] = sum_of(passing(carried, at, ref))
 
-        found = multipliers(plan, rules, at, ref, tensors[-1], watch)
+        found = back(plan, rules, at, ref, tensors[-1], watch if ends else None)
         inputs = [node for node in plan.inputs if node in plan.active]
         watch(inputs[0], {node: found[node] for node in inputs if node in found})
         zero = tensors[-1].new_zeros(())

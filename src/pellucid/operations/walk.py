@@ -13,6 +13,8 @@ from .plan import Plan, Step, Values, evaluate
 from .rules import Rules
 
 Watch = Callable[[Node, dict[Node, Tensor]], None]
+Back = Callable[[Plan, Rules, Values, Values, Tensor, Watch | None], dict[Node, Tensor]]
+"""A walk: what :func:`multipliers` is."""
 
 
 def multipliers(
