@@ -14,7 +14,18 @@ from pellucid.doors.question import as_problem
 from pellucid.engine.caller import Caller
 from pellucid.engine.engine import opened
 from pellucid.engine.session import Session
-from pellucid.methods import InputXGradient, Occlusion, Saliency, ShapleyInteractions, SmoothGrad
+from pellucid.methods import (
+    DeepLift,
+    GuidedBackprop,
+    InputXGradient,
+    IntegratedGradients,
+    LayerCam,
+    Lrp,
+    Occlusion,
+    Saliency,
+    ShapleyInteractions,
+    SmoothGrad,
+)
 from pellucid.methods.from_gradient import FromGradient
 from pellucid.methods.noisy_rows import NoisyRows
 from pellucid.records.errors import BudgetError, NotApplicable
@@ -111,6 +122,18 @@ def test_any_method_can_be_smoothed_and_batches_do_not_matter():
     np.testing.assert_allclose(e.values, np.mean(each, 0), atol=1e-12)
     np.testing.assert_allclose(e.stderr, np.std(each, 0, ddof=1) / 5**0.5, atol=1e-12)
     assert np.isnan(e.gap).all()
+
+
+@pytest.mark.parametrize(
+    "of", [DeepLift(), Lrp(), GuidedBackprop(), LayerCam(), IntegratedGradients(5)], ids=lambda of: of.name
+)
+def test_what_walks_or_looks_inside_is_smoothed_too(of):
+    net, x = built("resnet")
+    e = pellucid.explain(net, x, of.smoothed(3), target=1, players=pellucid.players.Patches(4))
+    copies = _copies(net, x, 3)
+    players = {"target": 1, "players": pellucid.players.Patches(4)}
+    each = [pellucid.explain(net, copies[:, j], of, **players).values for j in range(3)]
+    np.testing.assert_allclose(e.values, np.mean(each, 0), atol=1e-9 * np.abs(each).max())
 
 
 def test_targets_see_the_same_noise():
