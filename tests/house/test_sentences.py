@@ -18,6 +18,11 @@ NAMED = {f"report.{kind}_{name}" for kind in ("method", "metric") for name in ev
 """Entries of the report's glossary that stand for something in the catalogue."""
 
 
+def test_every_method_and_metric_is_named_in_reports() -> None:
+    missing = sorted(NAMED - set(catalogue()))
+    assert not missing, f"add to report.toml: {missing}"
+
+
 def fields_of(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 

@@ -36,9 +36,10 @@ def revealed(
             watch(step.node, {node: _joined(own, differences[node]) for node, own in carried.items()})
         own = carried.pop(step.node)
         for source, parts in zip(step.sources, _back(step, rules, at, ref, own, differences), strict=True):
-            given = tuple(part.to(at[source].dtype) for part in parts) if at[source].is_floating_point() else parts
+            kind = at[source].dtype if at[source].is_floating_point() else m.dtype
+            up, down = (part.to(kind) for part in parts)
             before = carried.get(source)
-            carried[source] = given if before is None else (before[0] + given[0], before[1] + given[1])
+            carried[source] = (up, down) if before is None else (before[0] + up, before[1] + down)
     return {node: _joined(own, differences[node]) for node, own in carried.items()}
 
 
