@@ -30,6 +30,7 @@ class DeepShap(Method):
     source: ClassVar[str] = "Lundberg & Lee 2017, arXiv 1705.07874, section 4.2"
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
+    default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("deep_explainer", "deep_shap")
 
     def manner(self, network: Callable[[], Network]) -> Manner:

@@ -22,6 +22,7 @@ class GradCam(GradientMap):
     name: ClassVar[str] = "grad_cam"
     title: ClassVar[str] = "Grad-CAM"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2"
+    default: ClassVar[bool] = True
     known_as: ClassVar[tuple[str, ...]] = ("gradcam",)
 
     def combined(self, activations: Tensor, gradients: Tensor) -> Tensor:

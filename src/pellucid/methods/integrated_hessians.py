@@ -46,6 +46,7 @@ class IntegratedHessians(Method):
     source: ClassVar[str] = "Janizek, Sturmfels & Lee 2021, arXiv 2002.04138, equations 4 and 5"
     needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry", "linearity")
+    default: ClassVar[bool] = False
     answers: ClassVar[type[Answer]] = Interactions
 
     def estimate(self, session: Session) -> Estimate:

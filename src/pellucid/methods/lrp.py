@@ -48,6 +48,7 @@ class Lrp(Method):
     source: ClassVar[str] = "Bach et al. 2015, PLoS ONE 10:e0130140; Montavon et al. 2019, chapter 10 of LNCS 11700"
     needs: ClassVar[tuple[type, ...]] = (Traceable,)
     promises: ClassVar[tuple[str, ...]] = ()
+    default: ClassVar[bool] = False
     removes: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("layerwise_relevance_propagation", "layer_wise_relevance_propagation")
 
