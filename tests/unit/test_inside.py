@@ -102,6 +102,16 @@ def test_a_wrong_name_is_answered_with_near_misses_and_a_list():
         assert session.places.named("layer2.relu@1").name == "layer2.relu"
 
 
+def test_a_network_whose_parts_were_changed_is_looked_at_anew():
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(2, 3)
+    with session_on(net, x) as session:
+        assert [place.kind for place in session.places.all] == ["Linear", "ReLU", "Linear"]
+    net[1] = nn.Tanh()
+    net.append(nn.Softmax(1))
+    with session_on(net, x) as session:
+        assert [place.kind for place in session.places.all] == ["Linear", "Tanh", "Linear", "Softmax"]
+
+
 @pytest.mark.parametrize(
     "model", [lambda x: x[:, 0], nn.Linear(5, 2), torch.jit.script(nn.Sequential(nn.Linear(5, 2)))]
 )

@@ -91,7 +91,9 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     @property
     def version(self) -> tuple[int, ...]:
-        return tuple(hash((p.data_ptr(), p._version)) for p in _parameters(self.module.modules()))
+        modules = list(self.module.modules())
+        weights = (hash((p.data_ptr(), p._version)) for p in _parameters(modules))
+        return (hash(tuple(map(id, modules))), *weights)
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)

@@ -48,7 +48,7 @@ class Model(ABC):
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Changes whenever the weights do; what was learned about an older version is dropped."""
+        """Changes whenever the weights or the parts do; what was learned about an older version is dropped."""
         return ()
 
     def untouched(self) -> AbstractContextManager[None]:
