@@ -107,7 +107,7 @@ def test_a_network_without_attention_is_refused(name: str) -> None:
 
 
 def test_a_black_box_is_refused() -> None:
-    with pytest.raises(NotApplicable, match="attention_maps needs a model that is traceable"):
+    with pytest.raises(NotApplicable, match="attention_maps needs a model that is differentiable"):
         explained(lambda x: np.asarray(x).sum((1, 2)), tokens().numpy(), "attention_maps")
 
 

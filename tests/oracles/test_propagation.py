@@ -409,3 +409,25 @@ def test_half_precision_is_walked_in_single(dtype: torch.dtype) -> None:
     due = explained(model, rows, "deeplift", target=0).values
     e = explained(model.to(dtype), rows.to(dtype), "deeplift", target=0)
     assert np.abs(e.values - due).max() <= 0.05 * np.abs(due).max()
+
+
+def test_tokens_are_walked_by_their_embeddings() -> None:
+    """A token's part is the sum over its vector; the reference token is looked up likewise."""
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(F.gelu(self.embed(ids)).mean(1))
+
+    torch.manual_seed(0)
+    model = Tokens().eval()
+    rows, start = torch.tensor([[3, 5, 3], [1, 1, 7]]), torch.zeros(1, 3, dtype=torch.long)
+    e = explained(model, rows, "deeplift", start, target=0)
+    with torch.no_grad():
+        vectors, absent = model.embed(rows), model.embed(start)
+        due = ((F.gelu(vectors) - F.gelu(absent)) / 3 @ model.head.weight[0]).numpy()
+    assert np.allclose(e.values, due, atol=1e-6)
+    assert "by_embeddings" in {caution.code for caution in e.warnings}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Place, Rows, Visitor
+from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Place, Rows, Traceable, Visitor
 from .places import places_of, visited
 
 
@@ -43,10 +43,12 @@ def embedded(model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor
 
 def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
     first = given[0] if given else None
+    if first is tokens:  # also where tokens have no values yet, while operations are followed
+        return True
     return isinstance(first, Tensor) and first.shape == tokens.shape and bool((first == tokens).all())
 
 
-class BehindEmbedding(Differentiable, Countable, Inspectable):
+class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
     """A network that is given the vectors of its tokens; the tokens go with them, for what else depends on them."""
 
     def __init__(self, model: Differentiable, module: nn.Module, layer: nn.Embedding, tokens: str):
@@ -58,6 +60,10 @@ class BehindEmbedding(Differentiable, Countable, Inspectable):
     @property
     def identity(self) -> object:
         return self.inner.identity
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        return dict(self.module.named_modules())
 
     @property
     def version(self) -> tuple[int, ...]:

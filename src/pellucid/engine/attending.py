@@ -32,7 +32,7 @@ from ..operations.attention import (
 )  # fmt: skip
 from ..records.errors import NotApplicable
 from .inside import Inside
-from .walking import Network, Walker, upcast
+from .walking import Network, Walker
 
 Maps = Sequence[Tensor]
 """The maps of all attentions, or gradients with respect to them, ``[b, heads, T, S]`` each."""
@@ -179,7 +179,7 @@ class Attending(Inside, Walker):
 
         def work(part: slice) -> None:
             items = torch.arange(part.start, part.stop)
-            rows = [tensor.unsqueeze(1) for tensor in upcast(self.inputs.fold(self.x[part], items).values())]
+            rows = [tensor.unsqueeze(1) for tensor in self.inputs.fold(self.x[part], items).values()]
             added = [rows[0].new_zeros((len(items), *one.shape), dtype=_float_of(rows)) for one in each]
             with torch.set_grad_enabled(slopes):
                 outputs, *weights = vmap(found.showing)(*rows, *[one.requires_grad_(slopes) for one in added])
@@ -217,7 +217,7 @@ class Attending(Inside, Walker):
 
         def work(part: slice) -> None:
             items = torch.arange(part.start, part.stop)
-            rows = [tensor.unsqueeze(1) for tensor in upcast(self.inputs.fold(self.x[part], items).values())]
+            rows = [tensor.unsqueeze(1) for tensor in self.inputs.fold(self.x[part], items).values()]
             with torch.no_grad():
                 known = dict(zip(needed, map(_double, vmap(graph)(*rows)), strict=True))
                 found = torch.stack([_zeroed(each, known, change) for each in sections], dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from ..operations.manner import Manner
 from ..operations.plan import Plan, Values, planned
 from ..operations.replay import Replay, Tensors, replay
 from ..operations.rules import Rules
-from ..operations.simplify import HALVES, in_single, simplified
+from ..operations.simplify import simplified
 from ..operations.trace import trace
 from ..operations.walk import values_of
 from ..problem.inputs import Inputs
@@ -97,16 +97,10 @@ def _followed(caller: Caller, model: Traceable, inputs: Inputs) -> Network:
         flat[1] = flat[1] * 0.75 - 0.1 * flat[1].abs().mean()
     named = inputs.fold(flat, index)
     graph = trace(model, {name: tensor[:1] for name, tensor in named.items()})
-    graph = simplified(in_single(graph) if flat.dtype in HALVES else graph)
-    network = Network(graph, upcast(named.values()))
+    network = Network(simplified(graph), tuple(named.values()))
     with torch.no_grad():
         _compare(network, caller.outputs(flat.clone(), index), flat.dtype)  # the model may write over its rows
     return network
-
-
-def upcast(tensors: Iterable[Tensor]) -> Tensors:
-    """Half precision is walked in single."""
-    return tuple(tensor.float() if tensor.dtype in HALVES else tensor for tensor in tensors)
 
 
 def _compare(network: Network, due: Tensor, dtype: torch.dtype) -> None:
@@ -215,7 +209,7 @@ class Walk:
 
     def _run(self, flat: Tensor, rows: Tensor) -> Tensors:
         with torch.no_grad():
-            outputs, values = self.replay.run(upcast(self.caller.inputs.fold(flat, rows).values()))
+            outputs, values = self.replay.run(tuple(self.caller.inputs.fold(flat, rows).values()))
         self.caller.counted(len(flat))
         return outputs, *values
 
@@ -305,11 +299,11 @@ class Walker(SlopeMaker):
         found: list[T] = []
         for item in range(len(self)):
             own = torch.tensor([item])
-            row = upcast(self.inputs.fold(self.x[own], own).values())
+            row = tuple(self.inputs.fold(self.x[own], own).values())
             start = references if len(references) == 1 else references[own]
             with torch.no_grad():
                 at, ref = (
-                    values_of(plan, upcast(self.inputs.fold(flat, own).values())) for flat in (self.x[own], start)
+                    values_of(plan, tuple(self.inputs.fold(flat, own).values())) for flat in (self.x[own], start)
                 )
                 m = _of_target(self._target.take([item]), network.graph(*row))[0]
                 found += [follow(plan, rules, at, ref, one[None]) for one in m]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..engine.attending import Attended
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from ..records.amounts import Z
 from ..records.messages import Caution
 from ..records.settings import Range
@@ -48,7 +48,7 @@ class AttentionMethod(Method):
     ] = None
     draws: Annotated[int, Range(FEWEST_DRAWS, 10_000), "random sets that the test compares with"] = FEWEST_DRAWS
 
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     promises: ClassVar[tuple[str, ...]] = ()
     signed: ClassVar[bool] = False
     default: ClassVar[bool] = False

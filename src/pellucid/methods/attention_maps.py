@@ -11,7 +11,7 @@ from torch import Tensor
 from ..engine.attending import Maps
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from ..records.answer import Answer
 from ..records.attention import AttentionMaps as Record
 from ..records.errors import NotApplicable
@@ -37,7 +37,7 @@ class AttentionMaps(Method):
     name: ClassVar[str] = "attention_maps"
     title: ClassVar[str] = "Attention maps (attention, not attribution)"
     source: ClassVar[str] = "Vaswani et al. 2017, arXiv 1706.03762, equation 1"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     answers: ClassVar[type[Answer]] = Record
     signed: ClassVar[bool] = False
     default: ClassVar[bool] = False

@@ -18,7 +18,7 @@ from ..operations.plan import Plan, Values
 from ..operations.rules import Rules
 from ..operations.stations import Station, stations
 from ..operations.stream import Passage, Stream, select, strongest
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from ..records.answer import Answer
 from ..records.errors import NotApplicable, UnknownName
 from ..records.flow import Flow
@@ -62,7 +62,7 @@ class DecisionPath(Method):
     name: ClassVar[str] = "decision_path"
     title: ClassVar[str] = "Decision path"
     source: ClassVar[str] = "multipliers of Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685, section 3.2"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
     answers: ClassVar[type[Answer]] = Flow
     default: ClassVar[bool] = False

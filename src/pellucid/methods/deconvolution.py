@@ -10,7 +10,7 @@ from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
 from ..operations.manner import DECONVOLVED, Manner
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from .from_gradient import nothing_back
 from .method import Method
 
@@ -27,7 +27,7 @@ class Deconvolution(Method):
     name: ClassVar[str] = "deconvolution"
     title: ClassVar[str] = "Deconvolution"
     source: ClassVar[str] = "Zeiler & Fergus 2014, arXiv 1311.2901, section 2.1"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("deconvnet",)

@@ -10,7 +10,7 @@ from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
 from ..operations.manner import RESCALED, REVEALED, Manner
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from .method import Method
 
 RuleName = Literal["rescale", "reveal_cancel"]
@@ -31,7 +31,7 @@ class DeepLift(Method):
     name: ClassVar[str] = "deeplift"
     title: ClassVar[str] = "DeepLIFT"
     source: ClassVar[str] = "Shrikumar, Greenside & Kundaje 2017, arXiv 1704.02685, sections 3.3 and 3.5.1"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
 
     def manner(self, network: Callable[[], Network]) -> Manner:

@@ -10,7 +10,7 @@ from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
 from ..operations.manner import Manner
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from .deeplift import MANNERS, RuleName
 from .method import Method
 
@@ -28,7 +28,7 @@ class DeepShap(Method):
     name: ClassVar[str] = "deepshap"
     title: ClassVar[str] = "DeepSHAP"
     source: ClassVar[str] = "Lundberg & Lee 2017, arXiv 1705.07874, section 4.2"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     promises: ClassVar[tuple[str, ...]] = ("completeness", "null_player", "symmetry")
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("deep_explainer", "deep_shap")

@@ -10,7 +10,7 @@ from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
 from ..operations.manner import GUIDED, Manner
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from .from_gradient import nothing_back
 from .method import Method
 
@@ -27,7 +27,7 @@ class GuidedBackprop(Method):
     name: ClassVar[str] = "guided_backprop"
     title: ClassVar[str] = "Guided backpropagation"
     source: ClassVar[str] = "Springenberg et al. 2015, arXiv 1412.6806, section 3.4"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("guided_backpropagation",)

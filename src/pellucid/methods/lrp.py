@@ -14,7 +14,7 @@ from ..engine.walking import Network
 from ..operations.kinds import name_of
 from ..operations.lrp import AlphaBeta, Box, Composite, Epsilon, Flat, Gamma, given
 from ..operations.manner import Manner
-from ..problem.model import Traceable
+from ..problem.model import Differentiable, Traceable
 from ..records.settings import Range
 from .from_gradient import nothing_back
 from .method import Method
@@ -46,7 +46,7 @@ class Lrp(Method):
     name: ClassVar[str] = "lrp"
     title: ClassVar[str] = "Layer-wise relevance propagation"
     source: ClassVar[str] = "Bach et al. 2015, PLoS ONE 10:e0130140; Montavon et al. 2019, chapter 10 of LNCS 11700"
-    needs: ClassVar[tuple[type, ...]] = (Traceable,)
+    needs: ClassVar[tuple[type, ...]] = (Differentiable, Traceable)
     promises: ClassVar[tuple[str, ...]] = ()
     default: ClassVar[bool] = False
     removes: ClassVar[bool] = False

@@ -7,12 +7,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.utils._pytree import tree_map_only
 
 from .kinds import LAYERS, name_of
 from .trace import held, literal
-
-HALVES = (torch.float16, torch.bfloat16)
 
 CHANNELS = {"convolution": 1, "addmm": -1, "mm": -1}
 """The dimension of a layer's result that its weights' channels lie in."""
@@ -38,20 +35,6 @@ def constant(graph: GraphModule, value: Tensor, before: Node) -> Node:
     graph.register_buffer(name, value)
     with graph.graph.inserting_before(before):
         return graph.graph.get_attr(name)
-
-
-def in_single(graph: GraphModule) -> GraphModule:
-    """``graph`` computing in single precision where it computed in half; it is changed in place."""
-    for node in list(graph.graph.nodes):
-        if node.op == "get_attr" and (value := held(graph, node)).dtype in HALVES:
-            node.replace_all_uses_with(constant(graph, value.float(), node))
-        node.args, node.kwargs = (
-            tree_map_only(torch.dtype, lambda kind: torch.float32 if kind in HALVES else kind, part)
-            for part in (node.args, node.kwargs)
-        )
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph
 
 
 def _compute_constants(graph: GraphModule) -> None:
