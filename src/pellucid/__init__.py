@@ -1,7 +1,7 @@
 """Pellucid opens up trained neural networks and says how far each explanation can be trusted.
 
-The verbs (``load``, ``wrap``, ``read``, ``explain``, ``evaluate``, ``compare``, ``audit``, ``open``,
-``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets`` and ``Budget`` are
+The verbs (``load``, ``wrap``, ``read``, ``explain``, ``evaluate``, ``compare``, ``audit``, ``inspect``,
+``open``, ``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets`` and ``Budget`` are
 fetched when first used, so that importing the package costs next to nothing.
 """
 
@@ -20,6 +20,7 @@ _HOMES = {
     "audit": "studies.auditing",
     "open": "studies.opening",
     "diff": "studies.comparing",
+    "inspect": "studies.inspecting",
     "Budget": "engine.budget",
     "Encoding": "data.encoding",
     "Explanation": "records.explanation",

@@ -20,6 +20,7 @@ PUBLIC = {
     "diff",
     "evaluate",
     "explain",
+    "inspect",
     "load",
     "methods",
     "metrics",

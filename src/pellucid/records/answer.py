@@ -200,10 +200,7 @@ class Answer(ABC):
                 arrays[name] = getattr(self, name)
         if isinstance(self.rows, np.ndarray):
             arrays["rows"] = self.rows
-        arrays["record"] = np.frombuffer(dumps(self.to_dict()).encode("utf-8", "replace"), dtype=np.uint8)
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
-        return buffer.getvalue()
+        return packed(self.to_dict(), arrays)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the record to one ``.npz`` file; :meth:`load` reads it back."""
@@ -238,6 +235,14 @@ class Answer(ABC):
     def _plain(cls) -> tuple[str, ...]:
         """The fields that stand in a file as they are."""
         return ("method", "settings", "seed", "removal", "target", "budget", "notes", "model", "several")
+
+
+def packed(data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A record's data and arrays as one NPZ archive, which :func:`read_record` reads."""
+    record = np.frombuffer(dumps(data).encode("utf-8", "replace"), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, record=record, **arrays)  # pyright: ignore[reportArgumentType]
+    return buffer.getvalue()
 
 
 def read_record(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

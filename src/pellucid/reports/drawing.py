@@ -10,6 +10,7 @@ from pellucid.records.errors import NotApplicable, UnknownName
 from pellucid.records.explanation import Explanation
 from pellucid.records.flow import Flow
 from pellucid.records.importance import Importance
+from pellucid.records.inspection import Inspection
 from pellucid.records.interactions import Interactions
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
@@ -223,6 +224,36 @@ def html_attention(maps: AttentionMaps) -> str:
     from . import attending, html
 
     return html.snippet(maps, attending.paragraphs)
+
+
+@register("plot", Inspection)
+def plot_inspection(found: Inspection, kind: str = "units", **options: Any) -> Any:
+    """A figure by name: of units, activations, gradients, weights, embeddings, filters, or what drives units."""
+    from .figures import inspection
+
+    drawn = {
+        "units": inspection.idle_units, "activations": inspection.activation_ranges,
+        "gradients": inspection.gradient_sizes, "weights": inspection.weight_ranges,
+        "embedding": inspection.embeddings, "filters": inspection.first_filters,
+        "examples": inspection.driving_pictures,
+    }  # fmt: skip
+    if kind not in drawn:
+        raise UnknownName.among("figure of an inspection", kind, drawn)
+    return drawn[kind](found, **options).properties(background="white")
+
+
+@register("text", Inspection)
+def text_inspection(found: Inspection, language: str = "en") -> str:
+    from . import inspected
+
+    return inspected.text(found, language)
+
+
+@register("html", Inspection)
+def html_inspection(found: Inspection) -> str:
+    from . import html
+
+    return html.inspection_snippet(found)
 
 
 @register("html", Study)

@@ -17,10 +17,11 @@ from pellucid import __version__
 from pellucid.records.answer import Answer
 from pellucid.records.errors import InputError
 from pellucid.records.importance import Importance
+from pellucid.records.inspection import Inspection
 from pellucid.records.messages import LANGUAGES, RANK
 from pellucid.records.study import Study
 
-from . import export, overall
+from . import export, inspected, overall
 from .chapter import CASES, Chapter, embedded
 from .figures.theme import DARK
 from .overview import facts, summary, terms, warning
@@ -161,6 +162,14 @@ def overall_snippet(importance: Importance, *, language: str = "en") -> str:
             warnings=[warning(caution, words) for caution in importance.warnings],
         )
     )
+
+
+def inspection_snippet(found: Inspection, *, language: str = "en") -> str:
+    """A fragment for notebooks: the units of a network that do nothing, and the facts. Without scripts."""
+    page = _environment().get_template("snippet.html.j2")
+    still = export.data_uri(found.plot(language=language))
+    told = inspected.paragraphs(found, language)
+    return page.render(t=Words(language), head=cut(found.model), still=still, told=told, warnings=[])
 
 
 def card(study: Study, *, language: str = "en") -> str:
