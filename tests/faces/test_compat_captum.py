@@ -318,8 +318,8 @@ def test_tokens_are_explained_at_their_embedding(texts: tuple[Any, Tensor, Tenso
     by_token = attr.IntegratedGradients(model).attribute(tokens, target=1)
     found = attr.LayerIntegratedGradients(model, model.embedding).attribute(tokens, target=1)
     assert by_token.shape == tokens.shape and torch.allclose(by_token, found.sum(2), atol=2e-3)
-    with pytest.raises(NotApplicable, match="whole numbers"):
-        attr.DeepLift(model).attribute(tokens, target=1)
+    exact = attr.LayerDeepLift(model, model.embedding).attribute(tokens, target=1)
+    assert torch.allclose(attr.DeepLift(model).attribute(tokens, target=1), exact.sum(2), atol=1e-5)
 
 
 def test_tokens_can_be_taken_away(texts: tuple[Any, Tensor, Tensor]) -> None:

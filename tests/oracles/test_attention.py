@@ -17,6 +17,7 @@ from pellucid.methods.attention_flow import flow
 from pellucid.records.attention import AttentionMaps
 from pellucid.records.errors import BudgetError, InputError, NotApplicable
 from pellucid.reports import attending
+from pellucid.training.networks import transformer_encoder
 
 METHODS = ("attention_rollout", "attention_flow", "attention_gradient", "value_zeroing")
 UNSEEING = -1e9
@@ -383,3 +384,21 @@ def test_a_record_of_maps_survives_a_file(tmp_path: Any) -> None:
         attending.paragraphs(e, language="fr")
     with pytest.raises(InputError, match="output 7"):
         e.plot(output=7)
+
+
+def test_token_ids_are_followed_behind_their_embedding() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        settings = {"tokens": 6, "width": 8, "layers": 2, "heads": 2, "classes": 3, "inner": 16}
+        net = transformer_encoder(vocabulary=20, **settings).double().eval()
+        behind = transformer_encoder(**settings).double().eval()
+    behind.load_state_dict({name: value for name, value in net.state_dict().items() if "embedding" not in name})
+    ids = torch.randint(1, 20, (3, 6), generator=torch.Generator().manual_seed(1))
+    vectors = net.embedding(ids).detach()
+    for method in METHODS:
+        e, due = explained(net, ids, method), explained(behind, vectors, method)
+        assert np.allclose(e.values, due.values.sum(-1), atol=1e-9), method
+        assert e.notes["tokens"] == 6 and e.notes["without_elements"] == 0
+    start = net.embedding(torch.zeros(1, 6, dtype=torch.long)).detach()
+    deep, due = explained(net, ids, "deeplift"), explained(behind, vectors, "deeplift", background=start)
+    assert np.allclose(deep.values, due.values.sum(-1), atol=1e-9) and (deep.gap < 1e-9).all()

@@ -10,11 +10,15 @@ import torch
 from torch import nn
 
 import pellucid
+from pellucid.data.arrays import from_arrays
+from pellucid.data.dataset import Source
+from pellucid.data.images import ImageEncoding
 from pellucid.metrics import PointingGame, RelevanceMass, RelevanceRank
 from pellucid.metrics.relevance_rank import ranked
 from pellucid.modalities.image import Boxes
 from pellucid.players import Patches
 from pellucid.records.errors import InputError
+from pellucid.removals import Constant
 
 ALL = ("pointing_game", "relevance_mass", "relevance_rank")
 
@@ -90,10 +94,11 @@ def test_uniform_contributions_score_the_regions_share() -> None:
         assert np.allclose(scored(values, quarter(1), metric), 0.25), metric
 
 
-def test_an_empty_region_holds_nothing() -> None:
-    mask, values = np.zeros((1, 8, 8), dtype=bool), np.ones((1, 2, 8, 8))
-    assert np.allclose(scored(values, mask, "relevance_mass"), 0)
-    assert np.isnan(scored(values, mask, "relevance_rank")).all()
+@pytest.mark.parametrize("metric", ALL)
+def test_where_no_region_is_known_nothing_is_judged(metric: str) -> None:
+    mask = quarter()
+    mask[1] = False
+    assert np.isnan(scored(np.ones((3, 2, 8, 8)), mask, metric)).tolist() == [False, True, False]
 
 
 def test_rank_against_a_twin_that_breaks_ties_at_random() -> None:
@@ -184,3 +189,28 @@ def test_without_regions_there_is_nothing_to_say(metric: str) -> None:
     x = pictures()
     (score,) = pellucid.evaluate(brightness, x, np.ones((3, 2, 8, 8)), metrics=metric, controls=False)
     assert score.status == "skipped" and "Boxes" in score.reason
+
+
+def test_an_audit_judges_by_the_boxes_of_all_rows(tmp_path: Any) -> None:
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 100, (40, 8, 8), dtype=np.uint8)
+    images[:20, :4, :4] += 120
+    data = from_arrays(images, labels=np.arange(40) < 20, source=Source("", ""), seed=0)
+
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return brightness(x) @ torch.tensor([[-1.0, 1.0]])
+
+    boxes = Boxes(np.tile([0.0, 0, 4, 4], (40, 1)))
+    asked = {
+        "methods": ["occlusion"],
+        "rows": 4,
+        "out": tmp_path / "run",
+        "encoding": ImageEncoding((8, 8)),
+        "players": Patches(2),
+    }
+    study = pellucid.audit(Net(), data, metrics=list(ALL), truth=boxes, target=1, removal=Constant(0.0), **asked)
+    assert not study.failed
+    assert [round(score.value, 6) for score in study.scores] == [1, 1, 1]
+    with pytest.raises(InputError, match="of every row of the data"):
+        pellucid.audit(Net(), data, truth=Boxes(np.ones((3, 4))), **{**asked, "out": tmp_path / "other"})

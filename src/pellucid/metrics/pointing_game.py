@@ -18,7 +18,7 @@ class PointingGame(Metric):
 
     Values are taken per element, so that a large region does not win by its size. A player that lies partly inside is a
     hit to that part, and of players that are equally large each counts alike: what a point put there at random would
-    score. There is no margin around the region. Undefined where nothing counts.
+    score. There is no margin around the region. Undefined where nothing counts, or the region is empty.
     """
 
     counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
@@ -37,4 +37,4 @@ class PointingGame(Metric):
         most = heights.max(1, keepdims=True)
         first = np.where(heights >= most * (1 - 1e-9), sizes, 0)
         hits = (first * inside).sum(1) / first.sum(1)
-        return Judged(np.where(most[:, 0] > 0, hits, np.nan))
+        return Judged(np.where((most[:, 0] > 0) & inside.any(1), hits, np.nan))

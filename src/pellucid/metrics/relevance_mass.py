@@ -17,7 +17,8 @@ class RelevanceMass(Metric):
     """Σ inside ÷ Σ of all contributions (Arras, Osman & Samek 2022, arXiv 2003.07258, equation 9).
 
     A player that lies partly inside counts to that part. Uniform contributions score the region's share of the picture:
-    the figure means nothing without it, which is why the controls stand beside it. Undefined where nothing counts.
+    the figure means nothing without it, which is why the controls stand beside it. Undefined where nothing counts, or
+    the region is empty.
     """
 
     counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
@@ -31,7 +32,7 @@ class RelevanceMass(Metric):
     high: ClassVar[float] = 1.0
 
     def score(self, case: Case) -> Judged:
-        mass = counted(case.values, self.counts)
+        inside, mass = known(case), counted(case.values, self.counts)
         total = mass.sum(1)
-        held = (mass * known(case)).sum(1)
-        return Judged(np.divide(held, total, out=np.full(len(total), np.nan), where=total > 0))
+        told = (total > 0) & inside.any(1)
+        return Judged(np.divide((mass * inside).sum(1), total, out=np.full(len(total), np.nan), where=told))

@@ -58,6 +58,10 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.corners)
 
+    def __getitem__(self, rows: np.ndarray) -> Boxes:
+        """The boxes of some pictures, ``Int[m]``."""
+        return Boxes([self.corners[int(row)] for row in rows])
+
     def masks(self, height: int, width: int) -> np.ndarray:
         """``Bool[N, height, width]``: the pixels in any of a picture's boxes."""
         y, x = np.arange(height) + 0.5, np.arange(width) + 0.5

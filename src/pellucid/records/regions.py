@@ -27,3 +27,7 @@ class Regions:
 
     def __len__(self) -> int:
         return len(self.inside)
+
+    def __getitem__(self, rows: np.ndarray) -> Regions:
+        """The regions of some rows."""
+        return Regions(self.inside[rows])

@@ -86,7 +86,8 @@ def audit(
     methods, metrics: ``"default"`` (all that apply), or a list of names or objects.
     rows: how many rows of the test split are explained, drawn by the seed.
     background, removal: what "absent" means; by default 50 training rows for tables, a blur for images.
-    truth: a function from (raw rows, raw reference rows) to the known contributions ``[N, n]``.
+    truth: a function from (raw rows, raw reference rows) to the known contributions ``[N, n]``; or where the evidence
+        is known to lie in every row of the data: ``Boxes``, or a mask of truth values, in the network's own pixels.
     timeout: seconds per unit of work (a method on 64 rows, or a metric on a method).
     workers: units at once; by default one per core, at most four.
 
@@ -295,6 +296,7 @@ def _grade_unit(plan: Plan, name: str, metric: Metric, explanations: Mapping[str
             method=plan.methods[name],
             others=others,
             truth=None if plan.truth is None else plan.truth[usable],
+            regions=None if plan.regions is None else plan.regions[usable],
         )
         (score,) = judge(plan.problem.take(usable), judgement, [metric], seed=plan.seed)
         values = np.full(len(explanation), np.nan)

@@ -14,6 +14,7 @@ from ..catalog import find, methods_for
 from ..data.dataset import Dataset
 from ..doors.load import load
 from ..doors.question import as_problem, as_target
+from ..doors.regions import as_regions, is_regions
 from ..doors.wrap import wrap
 from ..engine.budget import Budget
 from ..engine.engine import answers, answers_and_target
@@ -26,6 +27,7 @@ from ..problem.removal import TensorRemoval
 from ..records.errors import InputError, NotApplicable
 from ..records.explanation import Explanation
 from ..records.files import digest, digest_array
+from ..records.regions import Regions
 from ..store.folder import as_json, key_of
 from .evaluating import chosen_metrics
 from .naming import labelled
@@ -69,6 +71,7 @@ class Plan:
     seed: int
     budget: Budget
     truth: Explanation | None
+    regions: Regions | None
     overall: Problem | None
     question: Mapping[str, Any]
 
@@ -90,11 +93,14 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     target = as_target(choices.target, explained)
     problem = as_problem(model, explained.features, target=target, fine=False, seed=seed, **absent)
     methods = labelled(chosen_methods(choices.methods, problem))
-    truth = None if choices.truth is None else _truth(choices.truth, problem, explained, background)
-    metrics = tuple(chosen_metrics(choices.metrics, agreement=len(methods) > 1, truth=truth is not None))
+    regions = _regions(choices.truth, problem, data, explained) if is_regions(choices.truth) else None
+    known = None if choices.truth is None or regions is not None else choices.truth
+    truth = None if known is None else _truth(known, problem, explained, background)
+    chosen = {"agreement": len(methods) > 1, "truth": truth is not None, "regions": regions is not None}
+    metrics = tuple(chosen_metrics(choices.metrics, **chosen))
     budget = Budget.of(choices.budget)
     overall = _overall(model, test, absent, seed)
-    plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, overall, {})
+    plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, regions, overall, {})
     return replace(plan, question=_as_data(plan))
 
 
@@ -129,6 +135,7 @@ def _as_data(plan: Plan) -> Any:
             "removal": problem.removal.settings(),
             "players": [problem.players.kind, key_of(problem.players.to_dict(), digest_array(problem.players.labels))],
             "truth": "" if plan.truth is None else digest_array(plan.truth.attributions),
+            "regions": "" if plan.regions is None else digest_array(plan.regions.inside),
             "budget": limits,
             "seed": plan.seed,
         }
@@ -198,6 +205,15 @@ def refuse_without_numbers(method: Method) -> None:
             f"{method.name} answers with {method.answers.record}, which cannot be graded beside contributions",
             fix="ask it with explain",
         )
+
+
+def _regions(given: Any, problem: Problem, data: Dataset, explained: Dataset) -> Regions:
+    """The known regions of the explained rows, from those of all rows of the data."""
+    if len(given) != int(data.row_numbers.max()):
+        raise InputError(
+            f"the known regions are of {len(given)} rows", fix="give those of every row of the data, in its order"
+        )
+    return as_regions(problem, given[explained.row_numbers - 1])
 
 
 def _truth(truth: Any, problem: Problem, explained: Dataset, background: Any) -> Explanation:
