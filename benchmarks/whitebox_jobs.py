@@ -15,6 +15,7 @@ SHARED = ("saliency_16", "saliency_1", "ig_image", "ig_image_224", "ig_tokens", 
 def jobs() -> dict[str, Job]:
     """All jobs by name. Propagation is divided by forward and backward passes of the same batch."""
     one, many = Unit("resnet_64", True, 1), Unit("resnet_64", True, 32)
+    forward = Unit("resnet_64", False, 1)
     back, table = Unit("resnet_64", True), Unit("mlp", True)
     pixels = {"players": pellucid.players.Pixels()}
     found = [
@@ -27,7 +28,7 @@ def jobs() -> dict[str, Job]:
             explain("resnet_64", 1, "expected_gradients", background=20, samples=50)),
         Job("smoothgrad_table", "SmoothGrad, 50 copies, 1,000 rows", table, 50_000, 2.0,
             explain("mlp", 1_000, "smoothgrad", samples=50)),
-        Job("grad_cam", "Grad-CAM, one image, ÷ a pass of batch 1", one, 1, 1.15, explain("resnet_64", 1, "grad_cam")),
+        Job("grad_cam", "Grad-CAM, one image, ÷ a forward pass of batch 1", forward, 1, 1.15, explain("resnet_64", 1, "grad_cam")),
         Job("deeplift", "DeepLIFT, 32 images, ÷ the same batch", many, 32, 2.0,
             explain("resnet_64", 32, "deeplift", **pixels)),
         Job("deeplift_ten", "DeepLIFT of all ten outputs, 32 images, ÷ the same batch", many, 32, 10.0,

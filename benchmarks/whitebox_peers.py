@@ -17,6 +17,7 @@ from clock import Unit, best_batch
 from peers import WEIGHTS, Peer
 from whitebox_jobs import SHARED
 
+FORWARD = Unit("resnet_64", False, 1)
 ONE, MANY = Unit("resnet_64", True, 1), Unit("resnet_64", True, 32)
 
 
@@ -42,7 +43,7 @@ def _captum_grad_cam() -> Peer:
 
     net, x = network("resnet_64", WEIGHTS), rows("resnet_64", 1)
     method = LayerGradCam(net, net[4])
-    return ONE, 1, lambda: LayerAttribution.interpolate(method.attribute(x, target=0), (64, 64))
+    return FORWARD, 1, lambda: LayerAttribution.interpolate(method.attribute(x, target=0), (64, 64))
 
 
 def _grad_cam() -> Peer:
@@ -51,7 +52,7 @@ def _grad_cam() -> Peer:
 
     net, x = network("resnet_64", WEIGHTS), rows("resnet_64", 1)
     method = GradCAM(model=net, target_layers=[net[4]])
-    return ONE, 1, lambda: method(input_tensor=x, targets=[ClassifierOutputTarget(0)])
+    return FORWARD, 1, lambda: method(input_tensor=x, targets=[ClassifierOutputTarget(0)])
 
 
 def _ten(kind: str) -> Peer:
