@@ -40,7 +40,9 @@ def test_a_target_per_row_is_matched_to_its_own_row():
 def test_slopes_of_the_first_pass_are_the_gradients(monkeypatch, target, batch):
     module, x = _network(), torch.randn(60, 5)
     monkeypatch.setattr(caller.Caller, "_counted", lambda _: batch)
-    made = pellucid.explain(module, x, "saliency", target=target, signed_values=True)
+    made = pellucid.explain(
+        module, x, "saliency", target=target, signed_values=True, background=torch.zeros_like(x[:1])
+    )
     full = torch.func.vmap(torch.func.jacrev(module))(x).detach().numpy()  # [N, K, D]
     columns = made.columns.reshape(60, -1)
     wanted = np.take_along_axis(full, columns[:, :, None], axis=1)

@@ -29,6 +29,7 @@ class FromGradient(Method, ABC):
 
     needs: ClassVar[tuple[type, ...]] = (Differentiable,)
     at_rows: ClassVar[bool] = True
+    removes: ClassVar[bool] = False
 
     @abstractmethod
     def of_elements(self, rows: Tensor, slopes: Tensor) -> Tensor:
