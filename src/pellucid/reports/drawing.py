@@ -12,6 +12,7 @@ from pellucid.records.flow import Flow
 from pellucid.records.importance import Importance
 from pellucid.records.inspection import Inspection
 from pellucid.records.interactions import Interactions
+from pellucid.records.recording import Recording
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
 from pellucid.records.study import Study
@@ -254,6 +255,30 @@ def html_inspection(found: Inspection) -> str:
     from . import html
 
     return html.inspection_snippet(found)
+
+
+@register("plot", Recording)
+def plot_recording(found: Recording, kind: str = "weights", name: str | None = None, **options: Any) -> Any:
+    """A kind of series over the epochs, or one series' histograms."""
+    from .figures import recording
+
+    if name is None:
+        return recording.spread_over_epochs(found, kind, **options).properties(background="white")
+    return recording.histograms(found, kind, name, **options).properties(background="white")
+
+
+@register("text", Recording)
+def text_recording(found: Recording, language: str = "en") -> str:
+    from . import recorded
+
+    return recorded.text(found, language)
+
+
+@register("html", Recording)
+def html_recording(found: Recording) -> str:
+    from . import html
+
+    return html.recording_snippet(found)
 
 
 @register("html", Study)

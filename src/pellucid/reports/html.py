@@ -19,9 +19,10 @@ from pellucid.records.errors import InputError
 from pellucid.records.importance import Importance
 from pellucid.records.inspection import Inspection
 from pellucid.records.messages import LANGUAGES, RANK
+from pellucid.records.recording import Recording
 from pellucid.records.study import Study
 
-from . import export, inspected, overall
+from . import export, inspected, overall, recorded
 from .chapter import CASES, Chapter, embedded
 from .figures.theme import DARK
 from .overview import facts, summary, terms, warning
@@ -170,6 +171,13 @@ def inspection_snippet(found: Inspection, *, language: str = "en") -> str:
     still = export.data_uri(found.plot(language=language))
     told = inspected.paragraphs(found, language)
     return page.render(t=Words(language), head=cut(found.model), still=still, told=told, warnings=[])
+
+
+def recording_snippet(found: Recording, *, language: str = "en") -> str:
+    """A fragment for notebooks: how the weights were spread over the epochs, and what is to be noticed."""
+    page = _environment().get_template("snippet.html.j2")
+    still, told = export.data_uri(found.plot(language=language)), recorded.paragraphs(found, language)
+    return page.render(t=Words(language), head=cut(found.notes["model"]), still=still, told=told, warnings=[])
 
 
 def card(study: Study, *, language: str = "en") -> str:

@@ -1,1 +1,1 @@
-"""Training: one loop for any network, resumable to the bit (``fit``), and small networks to train (``networks``)."""
+"""Training: one loop for any network, resumable to the bit (``fit``), a ``recorder`` for it, and small ``networks``."""
