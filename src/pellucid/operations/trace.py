@@ -7,7 +7,7 @@ mathematics arrives here as the same few operations.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -38,13 +38,18 @@ def trace(model: Traceable, row: Mapping[str, Tensor]) -> GraphModule:
     names = list(row)
     with _plain_kernels(), torch.no_grad(), preserve_node_meta():
         with _watched(model.layers) as marks:
-            graph = _traced(lambda *tensors: model.outputs(dict(zip(names, tensors, strict=True))), row)
+            graph = _traced(lambda *tensors: model.outputs(_copies(names, tensors)), row)
         _place(graph, marks)
         if any(_mutates(node) for node in graph.graph.nodes):  # loops of recurrent layers appear when they are unrolled
             graph = _traced(Interpreter(graph).run, row)
     _refuse_random(graph)
     graph.graph.eliminate_dead_code()
     return graph
+
+
+def _copies(names: Sequence[str], tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """A row that the model may write over: what it writes must not come back to the row that is replayed."""
+    return {name: tensor.clone() for name, tensor in zip(names, tensors, strict=True)}
 
 
 def _traced(function: Callable[..., Tensor], row: Mapping[str, Tensor]) -> GraphModule:
