@@ -18,7 +18,7 @@ from .plan import Plan
 from .recorder import recorded
 from .rules import Rules
 from .trace import layer_of
-from .walk import Back, multipliers, passing, sum_of
+from .walk import Back, left_of, multipliers
 
 Tensors = tuple[Tensor, ...]
 
@@ -152,9 +152,14 @@ def _walk(
             ref = {node: value - 1 if node in units else torch.zeros_like(value) for node, value in at.items()}
         left: dict[Node, Tensor] = {}
 
+        def difference(node: Node) -> Tensor:
+            if units is None:
+                return at[node] - ref[node]
+            return torch.ones_like(at[node]) if node in units else at[node]
+
         def watch(node: Node, carried: dict[Node, Tensor]) -> None:
             if node in ends:
-                left[node] = sum_of(passing(carried, at, ref))
+                left[node] = left_of(carried, difference)
 
         found = back(plan, rules, at, ref, tensors[-1], watch if ends else None)
         inputs = [node for node in plan.inputs if node in plan.active]

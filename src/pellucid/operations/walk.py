@@ -44,14 +44,10 @@ def add(carried: dict[Node, Tensor], step: Step, at: Values, parts: tuple[Tensor
         carried[source] = carried[source] + part if source in carried else part
 
 
-def passing(carried: Mapping[Node, Tensor], at: Values, ref: Values) -> dict[Node, Tensor]:
-    """m·Δ of everything that is on its way."""
-    return {node: m * (at[node].to(m.dtype) - ref[node].to(m.dtype)) for node, m in carried.items()}
-
-
-def sum_of(parts: Mapping[Node, Tensor]) -> Tensor:
-    """All of it together, in one number."""
-    return torch.stack([part.sum() for part in parts.values()]).sum()
+def left_of(carried: Mapping[Node, Tensor], differences: Callable[[Node], Tensor]) -> Tensor:
+    """Σ m·Δ of everything that is on its way, in one number."""
+    parts = [m.flatten() @ differences(node).to(m.dtype).expand(m.shape).flatten() for node, m in carried.items()]
+    return torch.stack(parts).sum()
 
 
 def values_of(plan: Plan, row: tuple[Tensor, ...]) -> dict[Node, Any]:
