@@ -24,8 +24,9 @@ from pellucid.methods.method import Method
 from pellucid.records.errors import InputError, StoreError
 from pellucid.records.study import Study
 from pellucid.testing.problems import _network
-from pellucid.training.fit import fresh
+from pellucid.training.fit import fit, fresh
 from pellucid.training.networks import small_cnn
+from pellucid.training.recorder import Recorder
 
 
 def small_data(rows: int = 60) -> Dataset:
@@ -367,3 +368,19 @@ def test_an_audit_of_an_image_network_shows_how_decisions_travelled(tmp_path):
 
 def test_an_audit_of_a_table_has_no_path(tmp_path):
     assert small_audit(tmp_path / "run").path is None
+
+
+def test_what_a_training_was_like_stands_in_the_report(tmp_path):
+    net = _network(4, 6, 2)
+    rows, labels = torch.randn(40, 4), torch.arange(40) % 2
+    recorder = Recorder(net)
+    fit(net, (rows, labels), epochs=2, listener=recorder)
+    file = recorder.recording.save(tmp_path / "training")
+    study = pellucid.audit(net, small_data(), methods=("occlusion",), metrics=["sparseness"], rows=4,
+                           out=tmp_path / "run", timeout=20.0, recording=file)  # fmt: skip
+    kept = pellucid.open(tmp_path / "run").recording
+    assert kept is not None and kept.counts.tobytes() == recorder.recording.counts.tobytes()
+    assert study.report is not None and "How it was trained" in study.report.read_text(encoding="utf-8")
+    with pytest.raises(StoreError, match="recording differ"):
+        pellucid.audit(net, small_data(), methods=("occlusion",), metrics=["sparseness"], rows=4,
+                       out=tmp_path / "run", timeout=20.0)  # fmt: skip

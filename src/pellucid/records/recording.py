@@ -91,12 +91,16 @@ class Recording:
         """Write the recording to one ``.npz`` file; :meth:`load` reads it back."""
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        write_bytes(path, self.to_bytes())
+        return path
+
+    def to_bytes(self) -> bytes:
+        """The whole recording as one NPZ archive."""
         data = {
             "format": FORMAT, "record": "recording", "series": [list(each) for each in self.series],
             "notes": dict(self.notes),
         }  # fmt: skip
-        write_bytes(path, packed(data, {name: getattr(self, name) for name in _ARRAYS}))
-        return path
+        return packed(data, {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -11,7 +11,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
 from pellucid.records.study import Study
 
-from . import comparison, figures, narrative, overall, path
+from . import comparison, figures, narrative, overall, path, recorded
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
 from .overview import warning
 from .words import Words, cell, cut, number, percent
@@ -24,7 +24,19 @@ AGREE, DISAGREE = 0.7, 0.4  # mean rank correlation of the methods on one row
 def sections(chapter: Chapter) -> list[Section]:
     """Every section that has something to say, in the order of the page."""
     judged = (comparison.methods, comparison.agreement, comparison.truth)
-    made = (_performance, _cases, _path, _overall, _importance, *judged, _data, _failed, _provenance, _command)
+    made = (
+        _performance,
+        _cases,
+        _path,
+        _overall,
+        _importance,
+        *judged,
+        _training,
+        _data,
+        _failed,
+        _provenance,
+        _command,
+    )
     return [section for make in made if (section := make(chapter)) is not None]
 
 
@@ -215,6 +227,19 @@ def _importance(chapter: Chapter) -> Section | None:
         chart = figures.importance_map(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_importance_map", **said)))
     return section if section.pictures else None
+
+
+def _training(chapter: Chapter) -> Section | None:
+    """How the network was trained: weights, gradients and activations over the epochs."""
+    found, words = chapter.study.recording, chapter.words
+    if found is None or not len(found):
+        return None
+    section = chapter.section("training", recorded.text(found, words.language))
+    for kind in ("weights", "gradients", "activations"):
+        if found.of(kind):
+            chart = figures.spread_over_epochs(found, kind, language=words.language)
+            section.pictures.append(chapter.picture(chart, words("caption_recording", kind=words(f"recorded_{kind}"))))
+    return section
 
 
 def _data(chapter: Chapter) -> Section | None:

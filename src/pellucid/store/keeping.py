@@ -13,6 +13,7 @@ from ..records.flow import Flow
 from ..records.importance import Importance
 from ..records.messages import Caution
 from ..records.profile import Profile
+from ..records.recording import Recording
 from ..records.schema import Schema
 from ..records.score import Score, Scores
 from ..records.study import Failure, Study
@@ -33,6 +34,8 @@ def keep_study(folder: Folder, study: Study) -> None:
         folder.keep(key_of("overall"), study.overall.to_bytes())
     if study.path is not None:
         folder.keep(key_of("path"), study.path.to_bytes())
+    if study.recording is not None:
+        folder.keep(key_of("recording"), study.recording.to_bytes())
     data: dict[str, Any] = {
         "format": FORMAT,
         "name": study.name,
@@ -42,6 +45,7 @@ def keep_study(folder: Folder, study: Study) -> None:
         "explanations": files,
         "overall": None if study.overall is None else key_of("overall"),
         "path": None if study.path is None else key_of("path"),
+        "recording": None if study.recording is None else key_of("recording"),
         "scores": [score.to_dict() for score in study.scores],
         "findings": [finding.to_dict() for finding in study.findings],
         "failed": [vars(failure) for failure in study.failed],
@@ -74,7 +78,7 @@ def read_study(path: str | Path) -> Study:
 
 def _study(path: Path, data: dict[str, Any]) -> Study:
     records = {name: Explanation.load(path / "results" / key) for name, key in data["explanations"].items()}
-    overall, flow = data.get("overall"), data.get("path")  # studies of before have none
+    overall, flow, recording = (data.get(name) for name in ("overall", "path", "recording"))  # older ones have none
     return Study(
         name=data["name"],
         folder=path,
@@ -85,6 +89,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
         explanations=records,
         overall=None if overall is None else Importance.load(path / "results" / overall),
         path=None if flow is None else Flow.load(path / "results" / flow),
+        recording=None if recording is None else Recording.load(path / "results" / recording),
         scores=Scores(Score.from_dict(score) for score in data["scores"]),
         findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
         failed=tuple(Failure(**{**failure, "rows": tuple(failure["rows"])}) for failure in data["failed"]),

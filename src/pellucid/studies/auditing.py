@@ -23,11 +23,12 @@ from ..metrics.metric import Metric
 from ..problem.model import Traceable
 from ..problem.problem import Problem
 from ..records.explanation import Explanation
-from ..records.files import dumps, read_json
+from ..records.files import digest, dumps, read_json
 from ..records.flow import Flow
 from ..records.importance import Importance
 from ..records.joining import joined
 from ..records.messages import Caution
+from ..records.recording import Recording
 from ..records.score import Score, Scores
 from ..records.study import Failure, Study
 from ..store.folder import SPENT, Folder, key_of
@@ -68,6 +69,7 @@ def audit(
     budget: Budget | int | None = None,
     seed: int = 0,
     truth: Any = None,
+    recording: Recording | str | os.PathLike[str] | None = None,
     name: str = "",
     language: str = "en",
     timeout: float | None = 600.0,
@@ -88,6 +90,7 @@ def audit(
     background, removal: what "absent" means; by default 50 training rows for tables, a blur for images.
     truth: a function from (raw rows, raw reference rows) to the known contributions ``[N, n]``; or where the evidence
         is known to lie in every row of the data: ``Boxes``, or a mask of truth values, in the network's own pixels.
+    recording: what a :class:`pellucid.training.recorder.Recorder` kept of the training, or its file, for the report.
     timeout: seconds per unit of work (a method on 64 rows, or a metric on a method).
     workers: units at once; by default one per core, at most four.
 
@@ -97,6 +100,7 @@ def audit(
     data = data if isinstance(data, Dataset) else read(data, label=label, seed=seed)
     choices = Choices(methods, metrics, rows, target, background, removal, players, budget, seed, truth)
     plan = planned(model, data, encoding, choices)
+    plan, kept = _with_recording(plan, recording)
     clock = _Clock(plan.budget.seconds)
     folder = Folder(Path(out), plan.question, fresh=fresh)
     if (folder.path / "study.json").exists():
@@ -109,25 +113,37 @@ def audit(
     path, unseen = _path(plan, workshop, clock.at(EXPLAINING))
     scores, more = _graded(plan, workshop, explanations, clock.at(1.0))
     failed = [*failed, *unknown, *unseen, *more]
-    study = Study(
-        name=name or plan.model.name,
+    found = {"explanations": explanations, "overall": overall, "path": path, "recording": kept, "scores": scores}
+    said = provenance(plan.question, data, began=began, command=command)
+    study = _study(plan, folder, found, failed, name=name, provenance=said)
+    keep_study(folder, study)
+    return publish(study, language)
+
+
+def _with_recording(plan: Plan, given: Any) -> tuple[Plan, Recording | None]:
+    """The recording of the training, read where it is a file, and the plan with its hash as part of the question."""
+    kept = Recording.load(given) if isinstance(given, (str, os.PathLike)) else given
+    if kept is None:
+        return plan, None
+    return replace(plan, question={**plan.question, "recording": digest(kept.to_bytes())}), kept
+
+
+def _study(plan: Plan, folder: Folder, found: dict[str, Any], failed: list[Failure], **said: Any) -> Study:
+    """What was found, together with what is known of the model and the data."""
+    data = plan.data
+    return Study(
+        **{**said, "name": said["name"] or plan.model.name},
+        **found,
         folder=folder.path,
         model=model_card(plan.model),
         schema=data.schema,
         profile=profile(data),
-        explanations=explanations,
-        overall=overall,
-        path=path,
-        scores=scores,
-        findings=checked(plan.model, data, seed),
+        findings=checked(plan.model, data, plan.seed),
         failed=tuple(failed),
         predictions=predictions(plan.model, plan.explained),
         truth=plan.truth,
-        provenance=provenance(plan.question, data, began=began, command=command),
-        warnings=_cautions(scores, failed),
+        warnings=_cautions(found["scores"], failed),
     )
-    keep_study(folder, study)
-    return publish(study, language)
 
 
 class _Clock:

@@ -13,6 +13,7 @@ from .interactions import heatmap, network
 from .matrices import advantage, agreement, agreement_matrix, confusion, confusion_counts, scores_matrix
 from .overall import overall
 from .profiles import correlations, distribution, distributions, missing, ranked_columns
+from .recording import spread_over_epochs
 from .rules import rule_list, rule_overlay
 from .sets import set_list
 from .swarms import beeswarm, summary
@@ -23,6 +24,6 @@ __all__ = [
     "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow", "distribution",
     "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance", "importance_map",
     "is_image", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
-    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "set_list", "strongest_units",
-    "summary", "waterfall",
+    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "set_list", "spread_over_epochs",
+    "strongest_units", "summary", "waterfall",
 ]  # fmt: skip
