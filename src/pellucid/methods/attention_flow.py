@@ -7,8 +7,6 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor
 
 from ..engine.attending import Maps
@@ -50,6 +48,9 @@ def flow(layers: np.ndarray, readers: np.ndarray) -> np.ndarray:
 
     ``readers`` ``Bool[T]`` are the tokens that the answer reads.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
     L, T, _ = layers.shape
     ends, starts, sizes = [], [], []
     for layer in range(L):  # from token i above the layer to token j below it
