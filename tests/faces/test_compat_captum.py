@@ -182,7 +182,12 @@ def test_noise_is_in_the_units_of_the_inputs() -> None:
 )
 def test_propagation(toy: nn.Module, rows: Tensor, cls: Any, ours: str, settings: dict[str, Any]) -> None:
     due = pellucid.explain(toy, rows, ours, target=1, **settings)
-    assert np.allclose(cls(toy).attribute(rows, target=1).numpy(), due.values, atol=1e-6)
+    assert np.allclose(cls(model=toy).attribute(rows, target=1).numpy(), due.values, atol=1e-6)
+
+
+def test_the_delta_of_relevance_is_what_the_biases_kept(toy: nn.Module, rows: Tensor) -> None:
+    found, delta = attr.LRP(toy).attribute(rows, target=1, return_convergence_delta=True)
+    assert torch.allclose(delta, toy(rows)[:, 1] - found.sum(1), atol=1e-5)
 
 
 def test_ablation_and_its_features(toy: nn.Module, rows: Tensor) -> None:
@@ -297,7 +302,10 @@ def test_layers_and_neurons(toy: ToyModel, rows: Tensor) -> None:
     for cls in (attr.NeuronGuidedBackprop, attr.NeuronDeconvolution):
         assert cls(toy, toy.relu).attribute(rows, 1).shape == rows.shape
     for cls in (attr.NeuronDeepLiftShap, attr.NeuronGradientShap):
-        assert cls(toy, toy.lin1).attribute(rows, 2, baselines=spread).shape == rows.shape
+        assert cls(toy, toy.lin1).attribute(rows, 2, spread).shape == rows.shape
+    half = torch.full((1, 3), 0.5)
+    for cls in (attr.NeuronIntegratedGradients, attr.NeuronDeepLift, attr.NeuronFeatureAblation):
+        assert torch.allclose(cls(toy, toy.lin1).attribute(rows, 2, half), (rows - 0.5) * weights[2], atol=1e-4)
 
 
 # Inputs, targets and arguments of every make ----------------------------------------------------

@@ -32,14 +32,6 @@ class Saliency(Attribution):
         return self._answer(OurSaliency(signed_values=not abs), asked)
 
 
-class SignedSaliency(Attribution):
-    """The gradient at the inputs, with its sign."""
-
-    def attribute(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Any:
-        asked = self._question(inputs, target=target, extra=additional_forward_args)
-        return self._answer(OurSaliency(signed_values=True), asked)
-
-
 class InputXGradient(Attribution):
     """The inputs times the gradient there."""
 

@@ -21,7 +21,7 @@ from ...methods.method import Method
 from ...methods.occlusion import Occlusion
 from ...problem.inputs import Inputs
 from ...records.errors import InputError, NotApplicable
-from .attribution import Attribution
+from .attribution import Attribution, product
 from .forward import ROW, Neuron
 from .gradients import expected, integral, one_number
 from .question import Question, like
@@ -34,8 +34,15 @@ class LayerAttribution(Attribution):
     ignored. Explained is what the layer returns: ``attribute_to_layer_input`` is refused.
     """
 
-    def __init__(self, forward_func: Callable[..., Any], layer: nn.Module, device_ids: Any = None):
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module,
+        device_ids: Any = None,
+        multiply_by_inputs: bool = True,
+    ):
         super().__init__(forward_func)
+        product(multiply_by_inputs)
         self.layer = _one_layer(layer)
 
     @staticmethod
@@ -157,6 +164,9 @@ class LayerGradCam(LayerAttribution):
 class GuidedGradCam(LayerAttribution):
     """Guided backpropagation times the enlarged Grad-CAM, like the inputs; the map is enlarged bilinearly."""
 
+    def __init__(self, model: Callable[..., Any], layer: nn.Module, device_ids: Any = None):
+        super().__init__(model, layer)
+
     def attribute(
         self,
         inputs: Any,
@@ -199,16 +209,6 @@ class LayerIntegratedGradients(_Behind):
     The path is straight in the layer. Baselines are inputs; None is zeros.
     """
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module,
-        device_ids: Any = None,
-        multiply_by_inputs: bool = True,
-    ):
-        super().__init__(forward_func, layer)
-        self._refuse(multiply_by_inputs=not multiply_by_inputs)
-
     def attribute(
         self,
         inputs: Any,
@@ -229,6 +229,9 @@ class LayerIntegratedGradients(_Behind):
 class LayerDeepLift(_Behind):
     """DeepLIFT from the layer on."""
 
+    def __init__(self, model: Callable[..., Any], layer: nn.Module, multiply_by_inputs: bool = True):
+        super().__init__(model, layer, None, multiply_by_inputs)
+
     def attribute(
         self,
         inputs: Any,
@@ -246,6 +249,9 @@ class LayerDeepLift(_Behind):
 
 class LayerDeepLiftShap(_Behind):
     """DeepLIFT from the layer on, averaged over the baselines."""
+
+    def __init__(self, model: Callable[..., Any], layer: nn.Module, multiply_by_inputs: bool = True):
+        super().__init__(model, layer, None, multiply_by_inputs)
 
     def attribute(
         self,

@@ -69,6 +69,9 @@ class DeepLiftShap(Attribution):
 class GuidedBackprop(Attribution):
     """Gradients that pass a rectifier only where they are positive; a network without one is refused."""
 
+    def __init__(self, model: Callable[..., Any]):
+        super().__init__(model)
+
     def attribute(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Any:
         asked = self._question(inputs, target=target, extra=additional_forward_args)
         return self._answer(OurGuidedBackprop(), asked)
@@ -76,6 +79,9 @@ class GuidedBackprop(Attribution):
 
 class Deconvolution(Attribution):
     """What is positive of the gradient passes a rectifier, whatever its input was."""
+
+    def __init__(self, model: Callable[..., Any]):
+        super().__init__(model)
 
     def attribute(self, inputs: Any, target: Any = None, additional_forward_args: Any = None) -> Any:
         asked = self._question(inputs, target=target, extra=additional_forward_args)
@@ -85,11 +91,14 @@ class Deconvolution(Attribution):
 class LRP(Attribution):
     """Relevance by the ε-rule, captum's default; rules written into modules are refused with what to use instead.
 
-    The delta is the sum of the relevance less the output. LRP is said to be patented, and free for personal and
+    The delta is the output less the sum of the relevance. LRP is said to be patented, and free for personal and
     scientific use only: decide for yourself.
     """
 
     complete: ClassVar[bool] = True
+
+    def __init__(self, model: Callable[..., Any]):
+        super().__init__(model)
 
     def attribute(
         self,
@@ -106,7 +115,8 @@ class LRP(Attribution):
                 fix='pellucid.explain(model, rows, "lrp", rule="epsilon_plus") and its other rules',
             )
         asked = self._question(inputs, target=target, extra=additional_forward_args)
-        return self._answer(Lrp(rule="epsilon", epsilon=1e-9), asked, return_convergence_delta)
+        found, missed = self._answer(Lrp(rule="epsilon", epsilon=1e-9), asked, delta=True)
+        return (found, -missed) if return_convergence_delta else found
 
 
 def _rules(module: nn.Module) -> bool:
