@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import Transformer, built, exported
+from networks import built, exported
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
@@ -234,7 +234,7 @@ def test_flow_of_identity_attention_goes_straight_down() -> None:
 # Gradient-weighted attention --------------------------------------------------------------------------------------
 
 
-def _held(net: Transformer, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _held(net: Any, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     """A plain transformer's answer written out once more, and the weights of each block, for autograd to reach."""
     h, held = x + net.place, []
     for block in net.blocks:
@@ -273,7 +273,7 @@ def test_gradient_weighted_attention_of_what_does_not_use_it_is_nothing() -> Non
 # Value zeroing ----------------------------------------------------------------------------------------------------
 
 
-def _without_value(net: Transformer, x: Tensor, token: int) -> list[Tensor]:
+def _without_value(net: Any, x: Tensor, token: int) -> list[Tensor]:
     """Each block's output with the value of one token zeroed in that block alone; −1 for none.
 
     The last one's reaches to where tokens are pooled, so the final norm is part of it.
@@ -369,6 +369,7 @@ def test_attention_is_never_called_attribution(method: str) -> None:
     assert "attention, not attribution" in e.text().lower() and "Erasure test" in e.text()
     assert "注意力，而非归因" in e.text(language="zh") and "删除检验" in e.text(language="zh")
     assert "Attention, not attribution" in e.plot().to_json()
+    assert '"title": "contribution' not in e.plot().to_json() and "Raised" not in e.text()
     assert "attention, not attribution" in repr(e)
 
 

@@ -32,7 +32,7 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
     contributions; with several rows and none named, the mean sizes over them.
     """
     from . import figures
-    from .words import Words
+    from .words import Words, is_attention
 
     if kind == "auto":
         kind, row = "image" if figures.is_image(explanation) else "bar", row or 0
@@ -48,7 +48,7 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
         draw = {"bar": figures.contributions, "waterfall": figures.waterfall, "force": figures.force,
                 "image": figures.image_overlay}[kind]  # fmt: skip
         chart = draw(explanation, row or 0, **options)
-    if "erasure_first" in explanation.notes:
+    if is_attention(explanation):
         chart = chart.properties(title=Words(options.get("language", "en"))("attention_title"))
     return chart.properties(background="white")  # it may be saved and shown anywhere
 

@@ -23,7 +23,7 @@ from pellucid.records.schema import Schema
 from pellucid.records.sets import Sets
 
 from .figures.images import is_image, share_map
-from .words import Words, cells, cut, number, percent, quoted, spread
+from .words import Words, cells, cut, is_attention, number, percent, quoted, spread
 
 AUDIENCES = ("expert", "professional", "person")
 LARGEST_GAP = 0.05  # beyond this the single amounts are not to be relied on
@@ -93,7 +93,7 @@ def paragraphs(
         reasons = _reasons(explanation, row, output, words, schema)
         floor = rounding(*(float(end[row, output]) for end in (explanation.base, explanation.full)), _largest(reasons))
         reasons = [reason for reason in reasons if reason.shown(floor)]
-        told = _for_and_against(reasons, words, audience)
+        told = (_looked_at if is_attention(explanation) else _for_and_against)(reasons, words, audience)
         sure = _sureness(explanation, row, output, reasons, words, audience)
     sure = [*erasure_told(explanation, row, output, words), *sure, *told_cautions(explanation, words)]
     gap = "" if language == "zh" else " "
@@ -162,6 +162,14 @@ def _for_and_against(reasons: list[Reason], words: Words, audience: str) -> list
 
 def _largest(reasons: list[Reason]) -> float:
     return max((abs(reason.value) for reason in reasons), default=0.0)
+
+
+def _looked_at(reasons: list[Reason], words: Words, audience: str) -> list[str]:
+    """What attention goes to, which raises and lowers nothing."""
+    listed = _shown(reasons, 1)
+    if not listed:
+        return [words.told("none")]
+    return [words.told("looked_at", reasons=words.joined([_told(reason, words, audience) for reason in listed]))]
 
 
 def _shown(reasons: list[Reason], sign: int) -> list[Reason]:
@@ -246,7 +254,7 @@ def told_cautions(record: Answer, words: Words) -> list[str]:
 
 def erasure_told(record: Answer, row: int, output: int, words: Words) -> list[str]:
     """A row's erasure test in one sentence; nothing for records without one."""
-    if "erasure_first" not in record.notes:
+    if not is_attention(record):
         return []
 
     def of(name: str) -> float:

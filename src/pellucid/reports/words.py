@@ -127,6 +127,11 @@ def cells(explanation: Answer, row: int, schema: Schema | None = None) -> dict[s
     }
 
 
+def is_attention(record: Answer) -> bool:
+    """Whether a record tells attention, which is no attribution: an erasure test stands beside it."""
+    return "erasure_first" in record.notes
+
+
 # Vega keeps groups in plain JavaScript objects, where these names are taken.
 _TAKEN = (
     "__proto__ __defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__ constructor hasOwnProperty "

@@ -12,7 +12,7 @@ from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.schema import Schema
 
-from ..words import Words, cells, cut, fitted, isolated, number, quoted, spread, unique
+from ..words import Words, cells, cut, fitted, is_attention, isolated, number, quoted, spread, unique
 from .theme import DOWN, SERIES, STEP, UP, WIDTH, table, themed
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def contributions(
     bars = bars_of(explanation, row, output, k, words, schema)
     name = fitted(explanation.outputs[row][output], 30)
     scale, axis = room(bars), alt.Axis(tickCount=alt.ExprRef("narrow ? 2 : 4"))
-    x = alt.X("value:Q", title=words("axis_contribution", output=name), scale=scale, axis=axis)
+    title = words("axis_attention" if is_attention(explanation) else "axis_contribution", output=name)
+    x = alt.X("value:Q", title=title, scale=scale, axis=axis)
     tips = [
         alt.Tooltip("name:N", title=words("tip_player")),
         alt.Tooltip("cell:N", title=words("tip_cell")),

@@ -17,7 +17,7 @@ from pellucid.records.errors import InputError, NotApplicable
 from pellucid.records.explanation import Explanation
 from pellucid.records.flow import Flow
 
-from ..words import Words, fitted
+from ..words import Words, fitted, is_attention
 from .theme import DIVERGING, table, themed
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def image_overlay(explanation: Explanation, row: int = 0, *, output: int = 0, la
         below = picture if picture.shape[:2] == heat.shape else None
     borders = explanation.players.kind in ("patch", "region")
     regions = _channels_first(explanation.players.map_of(row % len(explanation)))[0] if borders else None
-    panels.append(heat_panel(heat, words("panel_heat"), below=below, regions=regions))
+    title = words("panel_attention" if is_attention(explanation) else "panel_heat")
+    panels.append(heat_panel(heat, title, below=below, regions=regions))
     name = fitted(explanation.outputs[row][output], 30)
     return themed(alt.hconcat(*panels, spacing=14), words("alt_image", output=name), "shrink")
 
