@@ -87,7 +87,7 @@ def test_version_and_help_of_every_command(typed: Run) -> None:
 
     assert typed("--version") == (0, f"{__version__}\n", "")
     assert typed()[0] == 0
-    for name in ("demo", "audit", "explain", "evaluate", "compare", "diff", "report", "methods", "metrics"):
+    for name in ("demo", "audit", "explain", "inspect", "evaluate", "compare", "diff", "report", "methods", "metrics"):
         code, out, _ = typed(name, "--help")
         assert code == 0
         assert "--json" in out
@@ -140,6 +140,17 @@ def test_explain_says_what_the_function_says(typed: Run, files: Path) -> None:
     again = json.loads(typed("explain", *question(files), "--rows", "0,1", "--method", "exact_shapley", "--json")[1])
     assert np.array_equal(again["attributions"], kept.attributions)
     assert again["outputs"] == [list(names) for names in kept.outputs]
+
+
+def test_inspect_tells_of_layers_and_units(typed: Run, files: Path) -> None:
+    code, out, err = typed("inspect", *question(files), "--rows", "all", "--out", "i")
+    assert (code, err) == (0, "")
+    from pellucid.records.inspection import Inspection
+
+    kept = Inspection.load(files / "i.npz")
+    assert all(layer.name in out for layer in kept.layers) and "units were watched" in out
+    told = json.loads(typed("inspect", *question(files), "--rows", "all", "--json")[1])
+    assert [line["layer"] for line in told["layers"]] == [layer.name for layer in kept.layers]
 
 
 def test_plus_minus_in_tables_is_that_of_the_sentences(typed: Run, files: Path) -> None:

@@ -166,6 +166,35 @@ def explain(
 
 
 @app.command(cls=Command)
+def inspect(
+    context: typer.Context,
+    model: options.Model,
+    data: options.Data,
+    rows: options.Rows = "test",
+    target: options.Target = "predicted",
+    label: options.Label = None,
+    encoding: options.Encoding = None,
+    weights: options.Weights = None,
+    before: Annotated[str | None, typer.Option(help="Weights of another checkpoint, to stand beside.")] = None,
+    arguments: options.Arguments = "",
+    outputs: options.Outputs = "",
+    schema: options.Schema = None,
+    read: options.Read = None,
+    seed: options.Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Keep the inspection in this .npz file.")] = None,
+    language: options.Language = "en",
+    trust: options.Trust = False,
+) -> None:
+    """What do its layers and units do? Watch a network over rows of data: idle units, gradients, weights."""
+    from ..studies.asking import inspect_files
+
+    desk = _desk(context)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    found = inspect_files(sources, rows=rows, target=target, before=before, listener=desk.listener)
+    showing.inspection(desk, found, language, None if out is None else found.save(out))
+
+
+@app.command(cls=Command)
 def evaluate(
     context: typer.Context,
     model: options.Model,

@@ -12,6 +12,7 @@ from .running import DONE, PARTLY, Desk
 if TYPE_CHECKING:
     from ..records.answer import Answer
     from ..records.explanation import Explanation
+    from ..records.inspection import Inspection
     from ..records.schema import Schema
     from ..records.score import Scores
     from ..records.study import Failure, Study
@@ -95,6 +96,16 @@ def answer(
     if kept is not None:
         page.say(say("terminal.written", language, path=kept))
     return None
+
+
+def inspection(desk: Desk, found: Inspection, language: str, kept: Path | None) -> None:
+    """What is to be noticed, and a table of the layers."""
+    table = found.to_frame().to_dict("records")
+    desk.page.record({"layers": table, "model": found.model} | ({} if kept is None else {"file": kept}))
+    desk.page.say(found.text(language))
+    desk.page.table([_rounded(line) for line in table])
+    if kept is not None:
+        desk.page.say(say("terminal.written", language, path=kept))
 
 
 def _rounded(line: Mapping[Any, Any]) -> dict[str, Any]:

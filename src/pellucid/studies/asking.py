@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from ..problem.removal import MOST_ROWS
 from ..records.errors import InputError, NotApplicable, TargetError, shorten
 from ..records.explanation import Explanation
 from ..records.files import read_array
+from ..records.inspection import Inspection
 from ..records.score import Scores
 from .comparing import Comparison, compare
 from .evaluating import evaluate
 from .explaining import explain
+from .inspecting import inspect
 from .plan import BACKGROUND, default_removal, named
 
 SLICE = re.compile(r"(-?\d*):(-?\d*)")
@@ -152,6 +154,20 @@ def explain_files(
     absent = sources.absent(background, chosen)
     asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **absent}
     return explain(sources.network, sources.rows(rows), chosen, listener=listener, **asked)
+
+
+def inspect_files(
+    sources: Sources,
+    *,
+    rows: str = "test",
+    target: str = "predicted",
+    before: str | None = None,
+    listener: Listener | None = None,
+) -> Inspection:
+    """:func:`pellucid.inspect` for files and texts; ``before`` are the weights of another checkpoint."""
+    other = None if before is None else replace(sources, weights=before).network
+    asked = {"target": sources.target(target), "before": other, "seed": sources.seed}
+    return inspect(sources.network, sources.rows(rows), listener=listener, **asked)
 
 
 def evaluate_files(
