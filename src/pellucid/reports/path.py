@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.records.errors import InputError
-from pellucid.records.flow import BLOCKED, CANCELLED, STILL, Flow, Link
+from pellucid.records.flow import BLOCKED, CANCELLED, STILL, Flow
 from pellucid.records.messages import LANGUAGES
 
 from .narrative import decision, told_cautions
@@ -45,24 +45,23 @@ def unit_told(flow: Flow, cut_place: int, unit: int, row: int, words: Words) -> 
 
 def _units(flow: Flow, row: int, output: int, words: Words) -> list[str]:
     """The single units inside the network through which most passes, one of each layer at most."""
-    links = [(place, link) for place, link in enumerate(flow.links(row, output)) if place and link.unit is not None]
-    inner = [(place, link) for place, link in links if flow.cuts[place - 1].size > 1]
-    inner = [(place, link) for place, link in inner if not _is_answer(flow, place, link)]
-    strongest = sorted(inner, key=lambda each: -abs(each[1].share))[:MOST]
-    if not strongest:
-        return []
+    change, found = flow.change(row, output), []
+    for place, layer in enumerate(flow.cuts, 1):
+        unit = int(flow.chosen[row, place, 0, output])
+        share = flow.value_of(place, unit, row, output) / change
+        if layer.size > 1 and not _is_answer(flow, place, share):
+            found.append((share, place, unit))
+    strongest = sorted(found, key=lambda each: -abs(each[0]))[:MOST]
     told = [
-        words.told(
-            "path_part", share=signed_percent(link.share), unit=unit_told(flow, place, int(link.unit or 0), row, words)
-        )
-        for place, link in sorted(strongest)
+        words.told("path_part", share=signed_percent(share), unit=unit_told(flow, place, unit, row, words))
+        for share, place, unit in sorted(strongest, key=lambda each: each[1])
     ]
-    return [words.told("path_units", parts=words.joined(told))]
+    return [words.told("path_units", parts=words.joined(told))] if told else []
 
 
-def _is_answer(flow: Flow, place: int, link: Link) -> bool:
+def _is_answer(flow: Flow, place: int, share: float) -> bool:
     """Whether a unit of the last layer is the output that is explained: all passes through it, as it must."""
-    return place == len(flow.cuts) and flow.notes["cuts"][-1] == len(flow.layers) - 1 and abs(link.share - 1) < 1e-3
+    return place == len(flow.cuts) and flow.notes["cuts"][-1] == len(flow.layers) - 1 and abs(share - 1) < 1e-3
 
 
 def _chain(flow: Flow, row: int, output: int, words: Words) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TALL, GAP, LOW, THUMB = 250.0, 9.0, 3.0, 34.0
 """Pixels of the tallest column's bars, between bars, of the least bar, of a feature map's side."""
-WIDE, FIRST, BAR, LETTERS = 108.0, 84.0, 9.0, 15
+WIDE, FIRST, BAR, LETTERS = 108.0, 96.0, 9.0, 15
 """Pixels from column to column, as many more behind the first, of a bar's width; letters of a name."""
 THIN = 0.004
 """Ribbons of a smaller share of the largest column are left out."""
@@ -125,7 +125,7 @@ class _Drawn:
             if part < self.keep:
                 unit = int(flow.chosen[self.row, column, part, self.output])
                 name = flow.unit_name(column, unit, self.row)
-                label = fitted(name, LETTERS + 9) if column == 0 else str(unit)
+                label = fitted(name, LETTERS + 12) if column == 0 else str(unit)
                 url = self._map(column, part)
             else:
                 label = self.words("flow_rest" if part == self.keep else "flow_besides")
