@@ -14,6 +14,7 @@ import pellucid
 from pellucid.catalog import find
 from pellucid.methods import ExpectedGradients, IntegratedGradients
 from pellucid.records.errors import BudgetError, NotApplicable
+from pellucid.records.players import Players
 from pellucid.removals import Constant, Marginal
 
 # Blurred and guided paths ------------------------------------------------------------------------------------------
@@ -253,3 +254,17 @@ def test_what_a_path_cannot_see_is_told():
         Jump(), rows(torch.float64, [1.0, 1.0]), "integrated_gradients", removal=Marginal(torch.zeros(1, 2))
     )
     assert e.gap[0] == 1.0 and "gap" in [caution.code for caution in e.warnings]
+
+
+def test_steps_are_raised_until_the_players_own_gap_is_small():
+    """Elements of one player that cancel each other count for the sum that they miss, and not for its scale."""
+
+    class Cancelling(torch.nn.Module):
+        def forward(self, x):
+            bent = torch.tanh(3 * x[:, 0] - 1) + torch.sigmoid(9 * x[:, 2] - 4)
+            return (40 * (x[:, 0] - x[:, 1]) + bent)[:, None]
+
+    rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.99, 0.9]])
+    players = Players.shared(np.array([0, 0, 1]), ("both", "bent"))
+    e = pellucid.explain(Cancelling(), rows, "integrated_gradients", players=players, target=0)
+    assert np.nanmax(e.gap) <= 1e-3 and "gap" not in [caution.code for caution in e.warnings]

@@ -110,11 +110,11 @@ class IntegratedGradients(Method):
         everyone = np.arange(session.questions)
         phi = guided_integral(session, start, max(steps, 1), everyone)
         used, spent = np.full(session.questions, steps), steps + 1
-        missing = everyone[_misses(phi, change)]
+        missing = everyone[_misses(session, phi, change, everyone)]
         while self.steps is None and len(missing) and spent + 2 * steps + 1 <= most:
             steps, spent = 2 * steps, spent + 2 * steps + 1
             phi[missing], used[missing] = guided_integral(session, start, steps, missing), steps
-            missing = missing[_misses(phi[missing], change[missing])]
+            missing = missing[_misses(session, phi[missing], change, missing)]
         return phi, used
 
     def cost(self, players: int) -> float:
@@ -141,9 +141,9 @@ def _nested(path: Path, change: np.ndarray, most: int) -> tuple[np.ndarray, np.n
         used[open_rows] = parts + 1
         phi = total[open_rows] / parts
         moved = np.abs(phi - before).max(1) > MOVED * np.abs(phi).max(1)
-        open_rows = open_rows[_misses(phi, change[open_rows]) | moved]
+        open_rows = open_rows[_misses(path.session, phi, change, open_rows) | moved]
     phi = total / (used - 1)[:, None]
-    open_rows = open_rows[_misses(phi[open_rows], change[open_rows])]
+    open_rows = open_rows[_misses(path.session, phi[open_rows], change, open_rows)]
     if len(open_rows) and most - parts - 1 >= COST * FIRST:
         _refine(path, phi, used, open_rows, change, most - parts - 1)
     return phi, used
@@ -157,9 +157,13 @@ def _refine(path: Path, phi: np.ndarray, used: np.ndarray, rows: np.ndarray, cha
     phi[rows[better]], used[rows[better]] = found[better], (lengths[better] > 0).sum(1)
 
 
-def _misses(phi: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Whether contributions ``[Q, D]`` miss the change ``[Q]`` by more than the gap that is allowed."""
-    return np.abs(phi.sum(1) - change) > GAP * np.maximum(np.abs(phi).sum(1), np.abs(change))
+def _misses(session: Session, phi: np.ndarray, change: np.ndarray, questions: np.ndarray) -> np.ndarray:
+    """Whether contributions ``[b, D]`` of some questions miss their change by more than the gap that is allowed.
+
+    The gap is a share of what the players are given, whose elements may cancel each other.
+    """
+    given = np.abs(session.pool(phi, questions=questions)).sum(1)
+    return np.abs(phi.sum(1) - change[questions]) > GAP * np.maximum(given, np.abs(change[questions]))
 
 
 def _moved_cautions(values: np.ndarray, others: list[np.ndarray], session: Session) -> tuple[Caution, ...]:
