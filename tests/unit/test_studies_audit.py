@@ -161,7 +161,7 @@ def test_equal_runs_are_identical_and_others_are_not(tmp_path: Path) -> None:
     other = small_audit(tmp_path / "other", methods="default", metrics="default", seed=1)
     found = pellucid.diff(one, other)
     assert not found.identical and any("attributions" in place["path"] for place in found.places)
-    assert set(two.explanations) == {"shapley", "integrated_gradients", "lime", "occlusion", "saliency"}
+    assert set(two.explanations) == {"shapley", "integrated_gradients", "lime", "occlusion", "saliency", "deeplift"}
 
 
 def test_a_harmed_result_is_made_again(tmp_path: Path) -> None:
