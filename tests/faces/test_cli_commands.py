@@ -122,7 +122,7 @@ def test_one_method_with_its_settings(typed: Run) -> None:
         assert part in out
     code, out, err = typed("methods", "intergrated_gradients")
     assert (code, out) == (2, "")
-    assert "did you mean 'integrated_gradients'?" in err
+    assert "did you mean 'integrated_gradients'" in err
 
 
 # Explaining ----------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Visit:
             page.evaluate(f"scrollTo({{top: {top}, behavior: 'instant'}})")
             page.wait_for_timeout(25)
         page.wait_for_function(
-            "document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length", timeout=60_000
+            "document.querySelectorAll('figure').length === document.querySelectorAll('.drawn').length", timeout=180_000
         )
 
 

@@ -93,7 +93,7 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
     def version(self) -> tuple[int, ...]:
         modules = list(self.module.modules())
         weights = (hash((p.data_ptr(), p._version)) for p in _parameters(modules))
-        return (hash(tuple(map(id, modules))), *weights)
+        return (hash(tuple(map(id, modules))), hash(tuple(map(_manner, modules))), *weights)
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
@@ -289,6 +289,14 @@ def _refuse_without_data(module: nn.Module) -> None:
             raise ModelError("the parameters have no data (meta device)", where=name, fix="load the weights first")
 
 
+def _manner(module: nn.Module) -> tuple[Any, ...]:
+    """What else of a module decides what it computes: numbers, flags, tensors that are no weights, hooks, forward."""
+    own = module.__dict__
+    plain = [(name, value) for name, value in own.items() if type(value) in PLAIN and name != "training"]
+    others = [id(value) for name, value in own.items() if isinstance(value, Tensor) or name == "forward"]
+    return (*plain, *others, *own.get("_forward_hooks", ()), *own.get("_forward_pre_hooks", ()))
+
+
 def _set_training(module: nn.Module, training: bool) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         module.train(training)
@@ -306,6 +314,7 @@ class _Held(NamedTuple):
     content: Any
 
 
+PLAIN = (bool, int, float, str)
 CONTAINERS = (dict, OrderedDict, list, set, deque)
 
 
@@ -317,7 +326,7 @@ class _Attributes:
     """
 
     def __init__(self, module: nn.Module):
-        self.module, self.same = module, module.__dict__.copy()
+        self.module, self.same, self.training = module, module.__dict__.copy(), module.training
         found = [value for value in self.same.values() if type(value) in CONTAINERS or isinstance(value, Tensor)]
         self.empty: list[Any] = [value for value in found if type(value) in CONTAINERS and not value]
         self.held = [_held(value) for value in found if type(value) not in CONTAINERS or value]
@@ -326,7 +335,7 @@ class _Attributes:
         """Attributes as they were; containers are restored in place, so they stay the same objects."""
         now, same = self.module.__dict__, self.same
         if isinstance(self.module, torch.jit.ScriptModule):
-            self.module.train(same.get("training", self.module.training))
+            self.module.train(self.training)  # the outermost first: it sets its parts, too
             return
         if any(self.empty):
             for container in self.empty:

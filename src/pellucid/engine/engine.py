@@ -31,6 +31,8 @@ from .walking import Asked, walk_of
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
 FLAT = 1e-9
+ROUNDING = 1e-7
+"""What is smaller than this share of the ends is their rounding."""
 OF_REMOVAL = ("zero_baseline", "background_of_one", "background_reduced")
 """Cautions about what stands for the absent, which a method that decides it itself does not deserve."""
 FIRST = 3
@@ -326,11 +328,15 @@ def _wider(known: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype) ->
 
 
 def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> np.ndarray:
-    """|Σφ − (full − base)| / max(Σ|φ|, |full − base|) of ``[N, n, T]`` values: ``Float64[N, T]``, 0 where all is 0."""
+    """|Σφ − (full − base)| / max(Σ|φ|, |full − base|) of ``[N, n, T]`` values: ``Float64[N, T]``.
+
+    0 where all of it is rounding of the ends.
+    """
     delta = full - base
     gap = np.abs(np.nansum(values, axis=1) - delta)
     scale = np.maximum(np.nansum(np.abs(values), axis=1), np.abs(delta))
-    return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
+    rounding = ROUNDING * np.maximum(np.abs(full), np.abs(base))
+    return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > np.nan_to_num(rounding))
 
 
 def gap_cautions(method: str, gaps: np.ndarray | None) -> list[Caution]:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
+from torch import Tensor
+
 from ..engine.estimate import Estimate
 from ..engine.session import Session
 from ..engine.walking import Network
@@ -38,8 +41,17 @@ class DeepShap(Method):
 
     def estimate(self, session: Session) -> Estimate:
         references = session.background
-        base = session.empty if references is session.references else None
-        return Estimate(session.pool(session.walked(MANNERS[self.rule], references)), base=base)
+        values = session.walked(MANNERS[self.rule], references)
+        return Estimate(session.pool(values), base=_base(session, references))
 
     def cost(self, players: int) -> float:
         return 100.0
+
+
+def _base(session: Session, references: Tensor) -> np.ndarray:
+    """The mean target over the references, ``Float64[Q]``: v(nobody), unless what is absent is drawn given the rest."""
+    if references is session.references:
+        return session.empty
+    S, items = references.shape[1], np.arange(len(session)).repeat(references.shape[1])
+    points = references.expand(len(session), -1, -1).reshape(len(items), -1)
+    return session.outputs_all(points, items).reshape(len(session), S, -1).mean(1).reshape(-1)

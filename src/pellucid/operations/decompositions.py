@@ -118,10 +118,34 @@ def copied(onto: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(onto.dtype).expand(onto.shape)
 
 
+def both(one: Tensor, other: Tensor) -> Tensor:
+    """Of conditions a product of 0 and 1."""
+    return one * other if one.dtype == other.dtype == torch.bool else NotImplemented
+
+
+def either(one: Tensor, other: Tensor) -> Tensor:
+    if not one.dtype == other.dtype == torch.bool:
+        return NotImplemented
+    return (one.logical_not() * other.logical_not()).logical_not()
+
+
+def clamped(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    """With bounds that are tensors: the larger, then the smaller of two."""
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
 OWN: dict[Any, Callable[..., Any]] = {
     aten._convolution.default: convolution,
     aten._convolution.deprecated: convolution,
     aten.copy.default: copied,
+    aten.bitwise_and.Tensor: both,
+    aten.logical_and.default: both,
+    aten.bitwise_or.Tensor: either,
+    aten.logical_or.default: either,
+    aten.clamp.Tensor: clamped,
+    aten.fmax.default: torch.maximum,
+    aten.fmin.default: torch.minimum,
     aten.native_layer_norm.default: layer_norm,
     aten._fused_rms_norm.default: rms_norm,
     aten.native_group_norm.default: group_norm,

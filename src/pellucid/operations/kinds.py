@@ -24,7 +24,7 @@ LINEAR = _names(
     _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d
     _upsample_bilinear2d_aa _upsample_bicubic2d_aa
     index index_select gather scatter scatter_add index_add index_put select_scatter slice_scatter
-    diagonal_scatter _to_copy clone add sub rsub neg where lerp masked_fill fill
+    diagonal_scatter _to_copy clone add sub rsub neg where masked_fill
     """
 )
 """Linear in all their active arguments together (an index or a condition must not be one of them)."""
@@ -51,7 +51,10 @@ LAYERS = {"convolution": (0, 1, 2), "addmm": (1, 2, 0), "mm": (0, 1, None)}
 AFFINE = _names("add sub rsub mul div neg _to_copy clone alias detach lift_fresh_copy")
 """Elementwise and, in one argument alone, a product and a sum."""
 
-ELEMENTWISE = _names("_to_copy clone where masked_fill detach alias lift_fresh_copy fill")
+ARITHMETIC = AFFINE | {"abs", "pow", "sqrt"}
+"""Elementwise and bent nowhere, or at 0 only, whatever numbers stand beside."""
+
+ELEMENTWISE = _names("_to_copy clone where masked_fill detach alias lift_fresh_copy")
 """Elementwise though torch does not tag them so."""
 
 SOFTMAX = frozenset(("_softmax", "_safe_softmax"))

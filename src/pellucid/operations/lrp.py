@@ -127,7 +127,7 @@ class Gamma:
         raised = _parts(step, at, positive=True)
         lowered = _parts(step, at, positive=False)
         ups, downs = (z + self.gamma * sum(part.forward for part in parts) for parts in (raised, lowered))
-        share = R / steadied(torch.where(up, ups, downs), self.epsilon)
+        share = (R / steadied(torch.where(up, ups, downs), self.epsilon)).nan_to_num(0, 0, 0)
         found = linear(step, at, ref, share)[0]
         for parts, mask in ((raised, up), (lowered, ~up)):
             found = found + self.gamma * sum(part.back(share * mask) for part in parts)
@@ -145,7 +145,7 @@ class Flat:
         weight = _weight(step)
         ones = {weight: torch.ones_like(step.constants[weight]), **_without_bias(step)}
         z, pull = pulled(lambda x: step({**at, step.sources[0]: x}, ones), torch.ones_like(u))
-        return pull(m * at[step.node] / steadied(z, self.epsilon))
+        return pull((m * at[step.node] / steadied(z, self.epsilon)).nan_to_num(0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Box:
             )
             z = z + sign * y
             pulls.append((x, pull, sign))
-        share = m * at[step.node] / steadied(z, self.epsilon)
+        share = (m * at[step.node] / steadied(z, self.epsilon)).nan_to_num(0, 0, 0)
         return (sum(sign * x * pull(share)[0] for x, pull, sign in pulls),)  # pyright: ignore[reportReturnType]
 
 
@@ -246,7 +246,8 @@ def _is_factor(node: Node, depth: int = 12) -> bool:
     """Whether it is multiplied with something before anything else is done with it."""
     for user in node.users:
         name = name_of(user)
-        if name in PRODUCTS:
+        others = [other for other in user.all_input_nodes if other is not node]
+        if name in PRODUCTS and any(other.op != "get_attr" for other in others):
             return True
         if depth and name not in ("sum", "mean") and user.op == "call_function" and _is_factor(user, depth - 1):
             return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.fx.node import map_arg
 from ..records.errors import NotApplicable
 from .kinds import (
     AFFINE,
+    ARITHMETIC,
     COMPARISONS,
     LARGEST,
     LAYERS,
@@ -205,7 +207,7 @@ class _Planner:
             users = [user for user in region if source in user.all_input_nodes]
             if len(users) != 1 or not self._affine(users[0]):
                 step = self._made("elementwise", node, (source,), region)
-                return replace(step, kind="rectifier") if is_rectifier(step, self.values[source], self.values) else step
+                return replace(step, kind="rectifier") if is_rectifier(step, self.values[source]) else step
             if users[0] is node:
                 return self._made("linear", node, (source,), [node])
             source = users[0]
@@ -242,6 +244,8 @@ class _Planner:
 
     def _kind(self, node: Node) -> str:
         name, active = name_of(node), self._occurrences(node)
+        if any(_is_complex(self.values[n]) for n in [*active, node]) or "reduce" in str(made_by(node).target):
+            name = ""  # rules are for real numbers, and for a scattering that only puts in place
         chosen = [n for n in selectors(node) if n in self.active]
         whole = [n for n in active if _is_whole(self.values[n])]
         if name == "where" and chosen:
@@ -284,16 +288,30 @@ class _Planner:
         return Step(kind, node, sources, tuple(region), given, constants)
 
 
-def is_rectifier(step: Step, like: Tensor, given: Values) -> bool:
-    """Whether a function of one tensor shaped ``like`` is max(u, 0) on values of all sizes, however it is written."""
+def is_rectifier(step: Step, like: Tensor) -> bool:
+    """Whether a function of one tensor shaped ``like`` is max(u, 0), however it is written.
+
+    It is one for no row alone, has no place to bend at but 0, and is tried on values of all sizes.
+    """
+    if not _is_float(like) or step.given or any(_bends_elsewhere(node, step.constants) for node in step.region):
+        return False
     places = torch.arange(like.numel(), device=like.device).reshape(like.shape)
-    for scale, turn in ((3.0, 0.5), (200.0, 1.5), (0.01, 2.5)):
+    for turn, scale in enumerate((1e-6, 1e-3, 0.1, 1.0, 3.0, 30.0, 1e3, 1e6)):
         u = (scale * torch.sin(2.4 * places + turn)).to(like.dtype)
         for probe in (u, -u):
-            found = step({**given, step.sources[0]: probe})
+            found = step({step.sources[0]: probe})
             if found.shape != like.shape or not torch.equal(found, probe.clamp(min=0)):
                 return False
     return True
+
+
+def _bends_elsewhere(node: Node, constants: Values) -> bool:
+    """Whether an operation compares with another number than 0: where that lies, no trial can be sure to find out."""
+    if name_of(node) in ARITHMETIC:
+        return False
+    numbers = [value for value in node.args if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    tensors = [constants[value] for value in node.all_input_nodes if value in constants]
+    return any(value != 0 and abs(value) != inf for value in numbers) or any(bool(t.any()) for t in tensors)
 
 
 def _signed(steps: Sequence[Step]) -> Iterator[Step]:
@@ -309,8 +327,17 @@ def _signed(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def keeps_sign(step: Step) -> bool:
+    """Whether a linear step makes nothing negative of what is not; what a row gives it beside is not trusted."""
+    name, numbers = name_of(step.node), made_by(step.node).args
+    if name not in POSITIVE or step.given or (name == "add" and step.node.kwargs):
+        return False
     constants = [value for value in step.constants.values() if _is_float(value)]
-    return name_of(step.node) in POSITIVE and all(bool((value >= 0).all()) for value in constants)
+    added = [value for value in numbers if isinstance(value, (int, float))] if name == "add" else []
+    return all(bool((value >= 0).all()) for value in constants) and all(value >= 0 for value in added)
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Tensor) and bool(value.is_complex())
 
 
 def _is_float(value: Any) -> bool:

@@ -158,7 +158,7 @@ def _walk(
             return torch.ones_like(at[node]) if node in units else at[node]
 
         def watch(node: Node, carried: dict[Node, Tensor]) -> None:
-            if node in ends:
+            if node in ends and carried:
                 left[node] = left_of(carried, difference)
 
         found = back(plan, rules, at, ref, tensors[-1], watch if ends else None)

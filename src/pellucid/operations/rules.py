@@ -118,7 +118,8 @@ def softmax(step: Step, at: Values, ref: Values, m: Tensor) -> tuple[Tensor, ...
     """Δpᵢ = Lᵢ(Δuᵢ − Σ wⱼ Δuⱼ)."""
     dim = step.argument(1)
     mean, weight, _ = _shares(step, at, ref, dim)
-    passed = mean * m
+    u, v = at[step.sources[0]], ref[step.sources[0]]
+    passed = mean * m * ~(u == v).all(dim, keepdim=True)  # a mask may have swallowed what still differs before it
     return (passed - weight * passed.sum(dim, keepdim=True),)
 
 

@@ -108,14 +108,22 @@ def _by_channel(graph: GraphModule, layer: Node, factor: object) -> Tensor | Non
     if transposed and layer.args[8] != 1:
         return None
     channels = weight.shape[1] if transposed or name_of(layer) != "convolution" else weight.shape[0]
-    value = _held(graph, factor) if isinstance(factor, Node) else torch.tensor(factor, dtype=weight.dtype)
+    value = _held(graph, factor) if isinstance(factor, Node) else _number(factor, weight)
     rank = weight.ndim
+    if value.ndim > rank or value.is_complex() or torch.promote_types(value.dtype, weight.dtype) != weight.dtype:
+        return None
     if value.numel() == 1:
         return value.reshape(1).expand(channels)
     place = CHANNELS[name_of(layer)] % rank
     shape = (1,) * (rank - value.ndim) + tuple(value.shape)
     fits = len(shape) == rank and all(size == (channels if d == place else 1) for d, size in enumerate(shape))
     return value.reshape(channels) if fits else None
+
+
+def _number(factor: object, weight: Tensor) -> Tensor:
+    """A Python number as a tensor; it takes the type of what it is multiplied with, unless it is complex."""
+    value = torch.tensor(factor)
+    return value if value.is_complex() else value.to(weight.dtype)
 
 
 def _scaled(graph: GraphModule, layer: Node, by_channel: Tensor) -> Node:

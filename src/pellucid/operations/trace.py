@@ -60,9 +60,11 @@ def _traced(function: Callable[..., Tensor], row: Mapping[str, Tensor]) -> Graph
     except (PellucidError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a stranger's code under a tracer may raise anything
+        told = shorten(str(error).strip().split("\n")[0], 300)
+        taken_out = "its code takes a value out of a tensor, to branch on it or to count with it"
         raise NotApplicable(
             "the network cannot be followed operation by operation",
-            why=shorten(str(error).strip().split("\n")[0], 300),
+            why=taken_out if "out of a tracing tensor" in told else told,
             fix="code that branches on values cannot be; integrated_gradients and shapley do not need it",
         ) from error
 
@@ -144,7 +146,7 @@ def _place(graph: GraphModule, marks: list[Mark]) -> None:
 
 
 def _line(stack: str | None) -> str:
-    """The innermost line of a stack that is not torch's own, ``file.py:12``."""
+    """The innermost line of a ``forward`` that is not torch's own, ``file.py:12``; "" where there is none."""
     import re
 
     frames = re.findall(r'File "([^"]+)", line (\d+)', stack or "")
