@@ -25,6 +25,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "testing": ("studies",),
     "compat": ("studies",),
     "faces": ("studies", "testing"),  # `pellucid selftest` runs the laws
+    "__main__": ("faces",),
     "front": ("studies", "testing", "compat", "faces"),
 }
 """Each room and those right below it. ``front`` is what users type: pellucid, pellucid.removals, .players, .targets."""

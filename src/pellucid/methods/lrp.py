@@ -15,10 +15,13 @@ from ..operations.kinds import name_of
 from ..operations.lrp import AlphaBeta, Box, Composite, Epsilon, Flat, Gamma, given
 from ..operations.manner import Manner
 from ..problem.model import Differentiable, Traceable
+from ..records.messages import Caution
 from ..records.settings import Range
 from .from_gradient import nothing_back
 from .method import Method
 
+FAR = 0.1
+"""A share of the output that is worth a note when it is not handed back."""
 RuleName = Literal["epsilon", "z_plus", "gamma", "alpha_beta", "epsilon_plus", "epsilon_plus_flat", "epsilon_gamma_box"]
 
 
@@ -63,8 +66,15 @@ class Lrp(Method):
         scale = np.where(session.full == 0, np.nan, session.full)
         conserved = {layer: left / scale for layer, left in session.conserved(manner).items()}
         notes = {"rule": self.rule or _chosen(session.network), "kept": values.sum(1) / scale, "conserved": conserved}
-        cautions = nothing_back(self.name, values, session)
-        return Estimate(session.pool(values), base=np.zeros_like(session.full), notes=notes, cautions=cautions)
+        cautions = (*nothing_back(self.name, values, session), *self._kept_back(notes["kept"], session))
+        return Estimate(session.pool(values), notes=notes, cautions=cautions)
+
+    def _kept_back(self, kept: np.ndarray, session: Session) -> tuple[Caution, ...]:
+        """A note where what is handed back is far from the output."""
+        away = np.nan_to_num(np.abs(kept - 1)).reshape(len(session), -1).max(1)
+        rows, total = int((away > FAR).sum()), len(session)
+        values = {"method": self.name, "rows": rows, "total": total, "worst": float(away.max())}
+        return (Caution.of("relevance_kept", "note", **values),) if rows else ()
 
     def _composite(self, rule: str) -> Composite:
         epsilon = Epsilon(self.epsilon)

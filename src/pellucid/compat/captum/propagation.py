@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import nn
 
 from ...methods.deconvolution import Deconvolution as OurDeconvolution
@@ -15,6 +16,7 @@ from ...methods.lrp import Lrp
 from ...records.errors import NotApplicable
 from .attribution import Attribution, product
 from .forward import modules_of
+from .question import like
 
 
 class DeepLift(Attribution):
@@ -115,8 +117,12 @@ class LRP(Attribution):
                 fix='pellucid.explain(model, rows, "lrp", rule="epsilon_plus") and its other rules',
             )
         asked = self._question(inputs, target=target, extra=additional_forward_args)
-        found, missed = self._answer(Lrp(rule="epsilon", epsilon=1e-9), asked, delta=True)
-        return (found, -missed) if return_convergence_delta else found
+        found = self._answer(Lrp(rule="epsilon", epsilon=1e-9), asked)
+        if not return_convergence_delta:
+            return found
+        record = (found[0] if isinstance(found, tuple) else found).record
+        left = record.full[:, 0] - np.nansum(record.attributions[..., 0], axis=1)
+        return found, like(left, asked.tensors[0])
 
 
 def _rules(module: nn.Module) -> bool:
