@@ -290,11 +290,15 @@ def _refuse_without_data(module: nn.Module) -> None:
 
 
 def _manner(module: nn.Module) -> tuple[Any, ...]:
-    """What else of a module decides what it computes: numbers, flags, tensors that are no weights, hooks, forward."""
+    """What else of a module decides what it computes: hooks, another forward, the settings of torch's own layers.
+
+    Numbers of a stranger's module are left out: they may count its calls.
+    """
     own = module.__dict__
-    plain = [(name, value) for name, value in own.items() if type(value) in PLAIN and name != "training"]
-    others = [id(value) for name, value in own.items() if isinstance(value, Tensor) or name == "forward"]
-    return (*plain, *others, *own.get("_forward_hooks", ()), *own.get("_forward_pre_hooks", ()))
+    plain: list[Any] = []
+    if type(module).__module__.startswith("torch.nn"):
+        plain = [(name, value) for name, value in own.items() if type(value) in PLAIN and name != "training"]
+    return (*plain, id(own.get("forward")), *own.get("_forward_hooks", ()), *own.get("_forward_pre_hooks", ()))
 
 
 def _set_training(module: nn.Module, training: bool) -> None:

@@ -269,16 +269,16 @@ class Caller:
         """Find the batch size, and whether an answer depends on its neighbours or on chance."""
         known, key = _KEPT.setdefault(self.model.identity, {}), self._key
         if key not in known:
-            self.remember(self._probed())
+            self.remember(self._probed(), key)  # which a call may change: a module can count its calls
         self.learned = known[key]
         self.batch = 1 if self.learned.coupled else self.learned.batch
 
-    def remember(self, learned: Learned) -> None:
+    def remember(self, learned: Learned, key: Any = None) -> None:
         """Take ``learned`` for true of this model and rows of this shape from now on."""
         known = _KEPT.setdefault(self.model.identity, {})
         if len(known) >= MOST_LEARNED:
             known.clear()
-        known[self._key] = learned
+        known[self._key if key is None else key] = learned
 
     @property
     def _key(self) -> Any:
