@@ -10,29 +10,24 @@ absent are left out.
 
 from __future__ import annotations
 
-import os
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch start their pools
-    os.environ[_name] = "1"
+import numpy as np
+import torch
+from report import machine, versions
 
-import argparse  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from datetime import date  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from report import machine, versions  # noqa: E402
-
-import pellucid  # noqa: E402
-from pellucid.data.arrays import from_arrays  # noqa: E402
-from pellucid.data.dataset import Dataset, Source  # noqa: E402
-from pellucid.data.images import ImageEncoding  # noqa: E402
-from pellucid.modalities.image import Boxes  # noqa: E402
-from pellucid.training.fit import fit, fresh  # noqa: E402
-from pellucid.training.networks import small_cnn  # noqa: E402
+import pellucid
+from pellucid.data.arrays import from_arrays
+from pellucid.data.dataset import Dataset, Source
+from pellucid.data.images import ImageEncoding
+from pellucid.modalities.image import Boxes
+from pellucid.training.fit import fit, fresh
+from pellucid.training.networks import small_cnn
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "boxes.md"
@@ -190,6 +185,7 @@ def lines(results: list[Judged]) -> Iterator[str]:
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds the data sets")
     parser.add_argument("--rows", type=int, default=64, help="pictures explained of each data set")

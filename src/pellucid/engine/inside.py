@@ -197,7 +197,7 @@ class Inside(SlopeMaker):
     def activations(self, names: Sequence[str], fold: Callable[[Seen, Tensor], Tensor]) -> np.ndarray:
         """What ``fold`` makes of the activations at some places, batch by batch, for each row: ``Float64[N, …]``.
 
-        ``fold`` also gets the places ``Int[b]`` of the rows in this session.
+        ``fold`` also gets the places ``Int[b]`` that the rows have in the session.
         """
         places = [self.places.named(name) for name in names]
         parts: dict[int, np.ndarray] = {}

@@ -316,7 +316,7 @@ class Session(Changing, Attending):
         """The same questions about c other rows for each, ``points`` ``[N, c, D]``; copies of a row stand together.
 
         ``numbers`` tell a row's copies apart: each has a noise of its own by its number. ``evaluations`` is
-        the budget of each copy, and what is asked of them counts as asked of this session.
+        the budget of each copy, and what is asked of them counts as asked of the whole.
         """
         other = self.take(np.repeat(np.arange(len(self)), len(numbers)).tolist()).at(points.flatten(0, 1))
         names = [f"{identity} {number}" for identity in self.inputs.ids for number in numbers]
@@ -328,7 +328,7 @@ class Session(Changing, Attending):
     def part(self, places: Sequence[int], evaluations: int) -> Session:
         """Some of the rows with a budget of their own for each, for a method that asks more of some than of others.
 
-        What is asked of them counts as asked of this session.
+        What is asked of them counts as asked of the whole.
         """
         other = self.take(places)
         other.budget = Budget(evaluations=evaluations)
@@ -359,7 +359,7 @@ class Session(Changing, Attending):
         """The same questions with a loss, or a function, taken of the mean output over reference rows.
 
         v(S) is then the loss of the mean answer (what SAGE asks), not the mean of the losses. What is asked of it
-        counts as asked of this session.
+        counts as asked of the whole.
         """
         other = copy(self)
         for name in ("empty", "start_values"):

@@ -31,12 +31,13 @@ class GuidedBackprop(Method):
     removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("guided_backpropagation",)
+    walk: ClassVar[Manner] = GUIDED
 
     def manner(self, network: Callable[[], Network]) -> Manner:
-        return GUIDED
+        return self.walk
 
     def estimate(self, session: Session) -> Estimate:
-        found = session.walked(GUIDED)
+        found = session.walked(self.walk)
         return Estimate(session.pool(found), cautions=nothing_back(self.name, found, session))
 
     def cost(self, players: int) -> float:

@@ -25,6 +25,7 @@ class GuidedGradCam(GradCam):
     title: ClassVar[str] = "Guided Grad-CAM"
     source: ClassVar[str] = "Selvaraju et al. 2017, arXiv 1610.02391, section 3.2"
     needs: ClassVar[tuple[type, ...]] = (Differentiable, Inspectable, Traceable)
+    default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("guided_gradcam",)
 
     def estimate(self, session: Session) -> Estimate:
