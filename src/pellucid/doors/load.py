@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from ..records.errors import LoadError
 from .wrap import wrap
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+FRAMEWORKS: dict[str, Callable[..., Model]] = {}
+"""What opens files of other frameworks, by the end of their names; each takes the path and ``trust=``."""
 
 
 def load(
@@ -54,6 +56,9 @@ def load(
             f"{given} belongs to code that builds the network, and {os.fspath(path)!r} is a file",
             fix='give "package.module:factory" first',
         )
+    elif (opener := FRAMEWORKS.get(Path(path).suffix.lower())) is not None:
+        found = opener(Path(path), trust=trust, output=output, name=name or Path(path).stem)
+        return wrap(found, encoding=encoding, outputs=outputs)
     else:
         found = load_module(path, trust=trust)
         label = Path(path).stem
