@@ -20,6 +20,7 @@ READ_OR_WRITE = {
     "reports/html.py",  # the package's templates
     "data/archives.py",
     "data/csv_text.py",
+    "data/json_lines.py",
     "data/reading.py",
     "data/schema_file.py",
     "data/writing.py",

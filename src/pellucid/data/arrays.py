@@ -75,7 +75,7 @@ def from_arrays(
     if own_split is None:
         splits = split_rows(len(content), fractions, seed, codes, chosen, groups)
     else:
-        splits = _own_splits(own_split, fractions, seed, codes, chosen, groups, where)
+        splits = own_splits(own_split, fractions, seed, codes, chosen, groups, where)
     numbers = np.arange(1, len(content) + 1)
     return Dataset(
         content=content,
@@ -174,7 +174,7 @@ def _group_array(arrays: dict[str, np.ndarray], given: object, rows: int) -> np.
     return checked_groups(np.asarray(given), rows)
 
 
-def _own_splits(
+def own_splits(
     own: np.ndarray,
     fractions: Sequence[float],
     seed: int,

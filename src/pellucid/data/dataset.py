@@ -1,4 +1,4 @@
-"""A data set: a table or a stack of arrays with its labels, its splits and where it came from.
+"""A data set: a table, texts or a stack of arrays with its labels, its splits and where it came from.
 
 Nothing here changes anything: every selection is a new :class:`Dataset` that keeps the schema,
 the labels, the ids and the row numbers of the file.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..records.errors import InputError, UnknownName, shorten
+from ..records.regions import Spans
 from ..records.schema import Schema
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Dataset:
     Attributes
     ----------
     content: a DataFrame whose index is ``row_numbers``, or an array ``[N, ...]`` (images, series).
-    schema: the columns of a table; None for arrays.
+    schema: the columns of a table; None for arrays. Where the only feature is a column of free writing, the data are
+        texts: ``features`` is then their list, and the other columns can still name slices.
     label: the name of the label column or array, None without one.
     task: "classification" or "regression" (None without a label).
     labels: ``Int64[N]`` positions in ``classes``, or ``Float64[N]``; None without a label.
@@ -46,6 +48,8 @@ class Dataset:
     splits: ``Int8[N]``: 0 train, 1 validation, 2 test.
     source: path and SHA-256.
     groups: ``Str[N]``, rows that had to stay in one split, or None.
+    evidence: the passages of each text that people marked, or None.
+    tags: a tag for each word of each text (as ``text.split()`` counts them), or None.
     """
 
     content: pd.DataFrame | np.ndarray
@@ -59,14 +63,18 @@ class Dataset:
     splits: np.ndarray
     source: Source
     groups: np.ndarray | None = None
+    evidence: Spans | None = None
+    tags: tuple[tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("labels", "ids", "row_numbers", "splits", "groups"):
+        for name in ("labels", "ids", "row_numbers", "splits", "groups", "evidence", "tags"):
             values = getattr(self, name)
             if values is None:
                 continue
             if len(values) != len(self.content):
                 raise InputError(f"{name} has {len(values)} entries for {len(self.content)} rows")
+            if name in ("evidence", "tags"):
+                continue
             kept = np.array(values)
             kept.flags.writeable = False
             object.__setattr__(self, name, kept)
@@ -77,15 +85,23 @@ class Dataset:
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {int((self.splits == code).sum())}" for code, name in enumerate(SPLITS))
         what = f"{len(self.schema.features)} columns" if self.schema else f"arrays of {self.shape}"
+        what = "texts" if self.is_text else what
         return f"<Dataset {len(self)} rows ({parts}), {what}, label {shorten(self.label)}>"
 
     @property
+    def is_text(self) -> bool:
+        """Whether what a network sees of a row is one text."""
+        return self.schema is not None and self.schema.is_text
+
+    @property
     def is_table(self) -> bool:
-        return self.schema is not None
+        return self.schema is not None and not self.is_text
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one item: ``(columns,)`` of features, or that of one array."""
+        """The shape of one item: ``(columns,)`` of features, that of one array, or ``()`` of a text."""
+        if self.is_text:
+            return ()
         if self.schema is not None:
             return (len(self.schema.features),)
         return tuple(self.content.shape[1:])
@@ -106,10 +122,12 @@ class Dataset:
 
     @property
     def features(self) -> Any:
-        """What a network may see: a DataFrame of the feature columns, or ``Float32[N, ...]``."""
+        """What a network may see: a DataFrame of the feature columns, ``Float32[N, ...]``, or the list of texts."""
         if isinstance(self.content, np.ndarray):
             return self.content.astype(np.float32)
         assert self.schema is not None
+        if self.is_text:
+            return self.content[self.schema.features[0].name].tolist()
         return self.content[[column.name for column in self.schema.features]].copy()
 
     @property
@@ -152,6 +170,8 @@ class Dataset:
             row_numbers=self.row_numbers[places],
             splits=self.splits[places],
             groups=None if self.groups is None else self.groups[places],
+            evidence=None if self.evidence is None else self.evidence[places],
+            tags=None if self.tags is None else tuple(self.tags[int(place)] for place in places),
         )
 
     def __getitem__(self, rows: Any) -> Dataset:

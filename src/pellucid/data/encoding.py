@@ -82,6 +82,7 @@ class Encoding:
             raise UnknownName.among("scaling of numbers", str(numbers), get_args(Numbers))
         if data.schema is None:
             raise InputError("an Encoding is for tables", fix="use ImageEncoding for arrays")
+        _refuse_texts(data)
         train = data.train
         if len(train) == 0 or not data.schema.features:
             missing = "train rows" if len(train) == 0 else "feature columns"
@@ -238,6 +239,20 @@ def _refuse_missing_columns(present: Any, names: Sequence[str], where: str) -> N
             where=where,
             why=f"the rows have {', '.join(repr(shorten(name, 30)) for name in list(present)[:20])}",
             fix="add the missing columns; their order does not matter",
+        )
+
+
+def _refuse_texts(data: Dataset) -> None:
+    written = next(
+        (column.name for column in data.schema or () if column.role == "feature" and column.type == "text"), None
+    )
+    if written is not None:
+        alone = "the network is then given the texts themselves"
+        raise InputError(
+            f"column {shorten(written)!r} holds free text, which an encoding of numbers and categories cannot keep",
+            fix=f"read the data with text={written!r} ({alone}), or give the column role: ignored in schema="
+            if not data.is_text
+            else "give the network a tokenizer of its own, or wrap a function of a list of texts",
         )
 
 

@@ -1,4 +1,4 @@
-"""What each column of a table is: numeric, boolean, categorical or ordinal, an id, or not usable as it stands.
+"""What each column of a table is: numeric, boolean, categorical, ordinal, text, an id, or not usable as it stands.
 
 Nothing is guessed silently. A column that reads 1,5 or mixes numbers with words is refused with
 the argument that settles it.
@@ -16,6 +16,7 @@ from ..records.errors import InputError, NotFiniteError, shorten
 from ..records.schema import Column, Role
 from . import cells
 from .cells import rows_named
+from .texts import looks_like_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,8 @@ def understand(
     if role in ("id", "ignored") and (said is None or said.type is None):
         return Understood(_column(name, "categorical", role, empty, said), cells.as_text(values))
     kind = said.type if said is not None else None
+    if kind == "text" or (kind is None and role == "feature" and looks_like_text(values.to_numpy(dtype=object), empty)):
+        return _as_texts(name, values, role, said)
     if kind in (None, "numeric"):
         numeric = _as_numeric(name, values, empty, where, style, role, said)
         if numeric is not None:
@@ -258,6 +261,14 @@ def _as_boolean(
     if values.dtype.kind in "biu":
         return Understood(column, values.to_numpy())
     return Understood(column, texts)
+
+
+def _as_texts(name: str, values: pd.Series, role: Role, said: ColumnSettings | None) -> Understood:
+    """The cells as they are written: a text may well be the word "none"."""
+    empty = values.isna().to_numpy(dtype=bool)
+    texts = np.array([None if gone else str(cell) for cell, gone in zip(values, empty, strict=True)], dtype=object)
+    blank = np.array([text is None or not text.strip() for text in texts])
+    return Understood(_column(name, "text", role, blank, said), texts)
 
 
 def _as_categories(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..records.errors import shorten
 from ..records.messages import Caution
 from ..records.profile import ColumnProfile, Profile
 from ..records.schema import Column
-from . import cells
+from . import cells, text_profile
 from .association import correlation_ratio, cramers_v, pearson, separation
 from .cells import column_of
 from .dataset import SPLITS, Dataset
@@ -32,13 +33,16 @@ def profile(data: Dataset) -> Profile:
     Correlations are Pearson's between numbers, Cramér's V between categories, and the correlation
     ratio between one of each, the latter two with their corrections for many categories (see
     :mod:`pellucid.data.association`). In a wide table they are computed between the hundred columns
-    that are most associated with the label. For arrays one column, ``intensity``, holds all values.
+    that are most associated with the label. For arrays one column, ``intensity``, holds all values; of texts there are
+    their lengths and the words that go with the label.
     """
     splits = {name: int((data.splits == code).sum()) for code, name in enumerate(SPLITS)}
     labels = {name: int(rows.sum()) for name, rows in _rows_by_class(data).items()}
     common = {"rows": len(data), "splits": splits, "labels": labels, "shape": data.shape}
     if data.schema is None:
         return Profile(**common, columns=(_intensities(data),), warnings=tuple(_short_classes(data)))
+    if data.is_text:
+        return _of_texts(data, common)
     shown = [column for column in data.schema if column.role in ("feature", "label")]
     parts = {column.name: _part(data, column) for column in shown}
     features = {column.name: parts[column.name] for column in data.schema.features}
@@ -56,6 +60,17 @@ def profile(data: Dataset) -> Profile:
     return Profile(
         **common, columns=columns, names=names, correlation=correlation, association=association, warnings=warnings
     )
+
+
+def _of_texts(data: Dataset, common: Mapping[str, Any]) -> Profile:
+    lengths = text_profile.word_counts(data)
+    head = (text_profile.LENGTHS, "numeric", len(data), 0, len(np.unique(lengths)))
+    words, strength = text_profile.telling_words(data, _rows_by_class(data))
+    label = _label_part(data)
+    shown = [] if label is None else [_described(label, data)]
+    warnings = (*text_profile.suspicions(data, strength), *_short_classes(data))
+    columns = (_histogram(head, lengths.astype(np.float64), data), words, *shown)
+    return Profile(**common, columns=columns, warnings=warnings)
 
 
 @dataclass(frozen=True, eq=False)

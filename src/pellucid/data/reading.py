@@ -1,4 +1,4 @@
-"""Reading a table (CSV, Parquet, a DataFrame) or arrays (NPZ) into a Dataset, and refusing what is wrong with it."""
+"""Reading a table or texts (CSV, JSON lines, Parquet, a DataFrame) or arrays (NPZ) into a Dataset, or refusing them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import numpy as np
 from ..records.errors import InputError, UnknownName, shorten
 from ..records.files import digest, digest_file
 from ..records.schema import Column, Role, Schema
-from .arrays import from_archive
-from .cells import as_text, column_of, missing, rows_named
+from .arrays import SPLIT_WORDS, from_archive, own_splits
+from .cells import as_text, column_of, is_text, missing, rows_named
 from .csv_text import MOST_COLUMNS, checked_names, read_cells
 from .dataset import Dataset, Source, Task
+from .evidence import as_spans, evidence_column, joined_words
 from .inference import Style, Understood, looks_like_id, understand
+from .json_lines import JSON_LINES, is_json_lines, read_lines
 from .splitting import checked_groups, split_rows
+from .texts import looks_like_text, refuse_unusable
 from .wishes import Wishes
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 CSV, PARQUET, NPZ = (".csv", ".tsv", ".txt", ".data"), (".parquet", ".pq"), (".npz",)
 LARGEST_PARQUET = 8 * 2**30
+SPLIT = "split"
 MOST_CLASSES = 20  # whole numbers with more values than this are taken for a quantity
 
 
@@ -46,12 +50,15 @@ def read(
     thousands: str | None = None,
     encoding: str | None = None,
     groups: str | Sequence[Any] | np.ndarray | None = None,
+    text: str | None = None,
+    evidence: str | None = None,
 ) -> Dataset:
     """Read rows, say what their columns are, and divide them.
 
     Parameters
     ----------
-    path_or_frame: a ``.csv``, ``.tsv``, ``.parquet`` or ``.npz`` file, or a pandas DataFrame.
+    path_or_frame: a ``.csv``, ``.tsv``, ``.jsonl``, ``.jsonl.gz``, ``.parquet`` or ``.npz`` file, or a pandas
+        DataFrame.
     label: the column (or array) to predict; for arrays ``labels``, ``label``, ``y`` or ``targets`` unless said.
     protected, immutable: columns that may not decide; that the person cannot change.
     id: the column that tells rows apart; found by its name and its different values unless said.
@@ -60,13 +67,18 @@ def read(
     task: "classification" or "regression"; inferred from the label unless said.
     delimiter, decimal, thousands, encoding: how a CSV file is written, when not ``,`` ``.`` none UTF-8.
     groups: a column, an array's name, or one value per row; rows of one group stay in one split.
+    text: the column of free writing that the network reads; the other columns are then no features. A column is free
+        writing where its cells hold several words and mostly differ; where it is the only feature, it is the text.
+        Of texts a column ``split`` of the words train, validation and test is kept.
+    evidence: the column of passages that people marked in each text (JSON lines): ``[[start, stop], …]`` in
+        characters, or in words where its name ends in ``_tokens``; found by its usual names unless said.
 
     Raises
     ------
     InputError: with the file and the line, or the column and the rows (1 is the first row).
     UnknownName: a column that is not there, with near misses.
     """
-    wishes = Wishes(label, protected, immutable, id, schema, split, seed, task, groups)
+    wishes = Wishes(label, protected, immutable, id, schema, split, seed, task, groups, text, evidence)
     if isinstance(path_or_frame, Mapping) or type(path_or_frame).__module__.split(".")[0] == "pandas":
         return _from_frame(path_or_frame, wishes, Style(decimal, thousands))
     path = _readable(path_or_frame)
@@ -74,6 +86,8 @@ def read(
     source = Source(str(path), digest_file(path))
     if path.suffix.lower() in NPZ:
         data = from_archive(path, source, wishes)
+    elif is_json_lines(path):
+        data = _from_lines(path, source, wishes, Style(decimal, thousands))
     else:
         frame = _parquet(path) if path.suffix.lower() in PARQUET else _csv(path, delimiter, encoding)
         data = _table(frame, path.name, source, wishes, Style(decimal, thousands))
@@ -100,8 +114,8 @@ def _readable(given: Any) -> Path:
         raise InputError("there is no such file", where=str(path), fix="check the path") from error
     except (OSError, ValueError) as error:
         raise InputError("the file cannot be opened", where=shorten(path, 200), why=shorten(error, 200)) from error
-    if path.suffix.lower() not in CSV + PARQUET + NPZ:
-        known = ", ".join(CSV + PARQUET + NPZ)
+    if path.suffix.lower() not in CSV + PARQUET + NPZ and not is_json_lines(path):
+        known = ", ".join(CSV + JSON_LINES + PARQUET + NPZ)
         raise InputError(
             f"files ending in {path.suffix or 'nothing'!r} are not read", where=str(path), fix=f"give one of {known}"
         )
@@ -113,6 +127,29 @@ def _csv(path: Path, delimiter: str | None, encoding: str | None) -> pd.DataFram
 
     columns = read_cells(path, delimiter, encoding)
     return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in columns.items()}, dtype=object)
+
+
+def _from_lines(path: Path, source: Source, wishes: Wishes, style: Style) -> Dataset:
+    """JSON lines: scalars are columns of a table; lists of words, tags and marked passages stand beside the texts."""
+    import pandas as pd
+
+    columns = read_lines(path)
+    tags = joined_words(columns, path.name)
+    marked = evidence_column(columns, wishes.evidence)
+    passages = None if marked is None else columns.pop(marked)
+    cells = {name: np.array([*values, None], dtype=object)[:-1] for name, values in columns.items()}
+    frame = pd.DataFrame(cells, dtype=object)
+    data = _table(frame, path.name, source, wishes, style)
+    if not data.is_text:
+        if marked is not None:
+            raise InputError(
+                f"column {shorten(marked)!r} marks passages, and which column is the text is not known",
+                where=path.name,
+                fix="name it: text=",
+            )
+        return data
+    spans = None if passages is None or marked is None else as_spans(data.features, passages, marked, path.name)
+    return replace(data, evidence=spans, tags=tags)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -163,7 +200,7 @@ def _table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, styl
         raise InputError("the table has no rows", where=where, fix="give a table with rows")
     frame = frame.set_axis(pd.Index(names, dtype=object), axis=1)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
-    said = _settings(wishes.schema)
+    said = _settings(wishes.schema, wishes.text)
     _check_names(names, wishes, said)
     roles = _roles(frame, wishes, said)
     label = next((name for name, role in roles.items() if role == "label"), None)
@@ -173,6 +210,7 @@ def _table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, styl
         name: understand(name, column_of(frame, name), where, style, roles[name], said.get(name)) for name in names
     }
     described = Schema(tuple(_flagged(part.column, wishes) for part in parts.values()))
+    _refuse_unusable_texts(parts, described, frame, where)
     content = pd.DataFrame({name: _series(part.values, frame.index) for name, part in parts.items()})
     chosen_task, labels, classes = _labels(parts[label], wishes.task) if label else (None, None, ())
     id_name = next((name for name, role in roles.items() if role == "id"), None)
@@ -187,10 +225,34 @@ def _table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, styl
         classes=classes,
         ids=numbers.astype(str) if id_name is None else parts[id_name].values.astype(str),
         row_numbers=numbers,
-        splits=split_rows(len(frame), wishes.split, wishes.seed, labels, chosen_task, groups),
+        splits=_splits(frame, described, wishes, labels, chosen_task, groups, where),
         source=source,
         groups=groups,
     )
+
+
+def _refuse_unusable_texts(parts: Mapping[str, Understood], schema: Schema, frame: pd.DataFrame, where: str) -> None:
+    """Of texts that are all a network sees, every one must be usable."""
+    if schema.is_text:
+        name = schema.features[0].name
+        refuse_unusable(name, parts[name].values, frame.index.to_numpy(), where)
+
+
+def _splits(
+    frame: pd.DataFrame, schema: Schema, wishes: Wishes, labels: np.ndarray | None, task: Task | None,
+    groups: np.ndarray | None, where: str,
+) -> np.ndarray:  # fmt: skip
+    """The rows' splits: the file's own where a text's column says them, else drawn by the seed."""
+    if schema.is_text and _says_split(frame):
+        own = column_of(frame, SPLIT).to_numpy(dtype=object)
+        return own_splits(own, wishes.split, wishes.seed, labels, task, groups, where)
+    return split_rows(len(frame), wishes.split, wishes.seed, labels, task, groups)
+
+
+def _says_split(frame: pd.DataFrame) -> bool:
+    """Whether the cells of the column ``split`` are the words for splits."""
+    cells = set(column_of(frame, SPLIT).to_numpy(dtype=object)) if SPLIT in frame.columns else {None}
+    return all(isinstance(cell, str) and cell.strip().lower() in SPLIT_WORDS for cell in cells)
 
 
 def _series(values: np.ndarray, index: pd.Index) -> pd.Series:
@@ -200,17 +262,21 @@ def _series(values: np.ndarray, index: pd.Index) -> pd.Series:
     return pd.Series(values, index=index, dtype=values.dtype)
 
 
-def _settings(schema: str | Path | Schema | None) -> Mapping[str, ColumnSettings]:
-    if schema is None:
+def _settings(schema: str | Path | Schema | None, text: str | None) -> Mapping[str, ColumnSettings]:
+    """What was said of columns: by a schema, and which of them is the text."""
+    if schema is None and text is None:
         return {}
-    from .schema_file import read_settings, settings_of
+    from .schema_file import ColumnSettings, read_settings, settings_of
 
-    return settings_of(schema) if isinstance(schema, Schema) else read_settings(Path(schema))
+    said = {} if schema is None else settings_of(schema) if isinstance(schema, Schema) else read_settings(Path(schema))
+    if text is not None:
+        said[text] = said.get(text, ColumnSettings()).model_copy(update={"type": "text", "role": "feature"})
+    return said
 
 
 def _check_names(names: list[str], wishes: Wishes, said: Mapping[str, ColumnSettings]) -> None:
     wanted = [*wishes.protected, *wishes.immutable, *said]
-    wanted += [name for name in (wishes.label, wishes.id) if name is not None]
+    wanted += [name for name in (wishes.label, wishes.id, wishes.text) if name is not None]
     if isinstance(wishes.groups, str):
         wanted.append(wishes.groups)
     known = set(names)
@@ -234,7 +300,19 @@ def _roles(frame: pd.DataFrame, wishes: Wishes, said: Mapping[str, ColumnSetting
             roles[name] = "ignored"
         else:
             roles[name] = "id" if looks_like_id(name, column_of(frame, name)) else "feature"
-    return _one_of_each(roles, wishes)
+    return _beside_text(_one_of_each(roles, wishes), frame, wishes)
+
+
+def _beside_text(roles: dict[str, Role], frame: pd.DataFrame, wishes: Wishes) -> dict[str, Role]:
+    """Beside a text that was named no other column is a feature; beside one that stands alone no column of splits."""
+    features = [name for name, role in roles.items() if role == "feature"]
+    if wishes.text is not None:
+        return {name: "ignored" if name in features and name != wishes.text else role for name, role in roles.items()}
+    if len(features) == 2 and SPLIT in features and _says_split(frame):
+        values = column_of(frame, next(name for name in features if name != SPLIT))
+        if is_text(values) and looks_like_text(values.to_numpy(dtype=object), missing(values)):
+            return {name: "ignored" if name == SPLIT else role for name, role in roles.items()}
+    return roles
 
 
 def _one_of_each(roles: dict[str, Role], wishes: Wishes) -> dict[str, Role]:

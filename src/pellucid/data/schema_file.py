@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..records.errors import InputError, shorten
-from ..records.schema import Column, Schema
+from ..records.schema import Column, ColumnType, Schema
 from .cells import text_of
 
 LARGEST_FILE = 2**20
@@ -38,7 +38,7 @@ class ColumnSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["numeric", "categorical", "ordinal", "boolean"] | None = None
+    type: ColumnType | None = None
     role: Literal["feature", "label", "id", "ignored"] | None = None
     unit: Text = ""
     range: tuple[float, float] | None = None

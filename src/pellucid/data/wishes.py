@@ -30,11 +30,15 @@ class Wishes:
     seed: int = 0
     task: Task | None = None
     groups: str | Sequence[Any] | np.ndarray | None = None
+    text: str | None = None
+    evidence: str | None = None
 
     def __post_init__(self) -> None:
         if self.task not in (None, "classification", "regression"):
             raise UnknownName.among("task", str(self.task), ("classification", "regression"))
         checked_fractions(self.split)
+        if self.text is not None and self.text == self.label:
+            raise InputError(f"the column {self.text!r} is both the text and the label", fix="name two columns")
         for argument in ("protected", "immutable"):
             if isinstance(getattr(self, argument), str):
                 raise InputError(f"{argument}= is a list of columns", fix=f'{argument}=("sex",)')

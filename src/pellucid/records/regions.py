@@ -1,7 +1,9 @@
-"""Regions: where in each row the evidence is known to lie, told player by player."""
+"""Where in each row the evidence is known to lie: Regions say it by players, Spans by the characters of texts."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,3 +33,64 @@ class Regions:
     def __getitem__(self, rows: np.ndarray) -> Regions:
         """The regions of some rows."""
         return Regions(self.inside[rows])
+
+
+Passage = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the evidence lies in N texts: the passages ``[start, stop)`` of each, in characters, sorted and apart."""
+
+    passages: tuple[tuple[Passage, ...], ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], passages: Sequence[Sequence[Sequence[int]]]) -> Spans:
+        """Passages in characters, one list a text; those that touch are one.
+
+        Raises :class:`InputError`, with the row, for passages that do not lie in their text.
+        """
+        if len(texts) != len(passages):
+            raise InputError(f"passages of {len(passages)} texts, but {len(texts)} texts were given")
+        sizes = [len(text) for text in texts]
+        return cls(tuple(_merged(own, size, row) for row, (own, size) in enumerate(zip(passages, sizes, strict=True))))
+
+    @classmethod
+    def of_words(cls, texts: Sequence[str], passages: Sequence[Sequence[Sequence[int]]]) -> Spans:
+        """Passages ``[first, last)`` in words, as ``text.split()`` counts them, one list a text."""
+        if len(texts) != len(passages):
+            raise InputError(f"passages of {len(passages)} texts, but {len(texts)} texts were given")
+        found = []
+        for row, (text, own) in enumerate(zip(texts, passages, strict=True)):
+            words = [match.span() for match in re.finditer(r"\S+", text)]
+            own = _merged(own, len(words), row)
+            found.append(tuple((words[start][0], words[stop - 1][1]) for start, stop in own))
+        return cls(tuple(found))
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def __getitem__(self, rows: Sequence[int] | np.ndarray) -> Spans:
+        """The passages of some rows."""
+        return Spans(tuple(self.passages[int(row)] for row in rows))
+
+    def share(self, row: int, start: int, stop: int) -> float:
+        """How much of the characters ``[start, stop)`` of a text is marked, 0 to 1."""
+        marked = sum(max(0, min(stop, b) - max(start, a)) for a, b in self.passages[row])
+        return marked / (stop - start) if stop > start else 0.0
+
+
+def _merged(passages: Sequence[Sequence[int]], size: int, row: int) -> tuple[Passage, ...]:
+    found: list[Passage] = []
+    for start, stop in sorted((int(start), int(stop)) for start, stop in passages):
+        if not 0 <= start < stop <= size:
+            raise InputError(
+                f"the passage [{start}, {stop}) does not lie in a text of {size:,}",
+                where=f"row {row + 1}",
+                fix="passages are [start, stop), and stop is the place after the last one",
+            )
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], stop))
+        else:
+            found.append((start, stop))
+    return tuple(found)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .errors import InputError, UnknownName, shorten
 
-ColumnType = Literal["numeric", "categorical", "ordinal", "boolean"]
+ColumnType = Literal["numeric", "categorical", "ordinal", "boolean", "text"]
 Role = Literal["feature", "label", "id", "ignored"]
 
 
@@ -19,7 +19,8 @@ class Column:
 
     Attributes
     ----------
-    type: numeric, categorical, ordinal (``categories`` in their order) or boolean.
+    type: numeric, categorical, ordinal (``categories`` in their order), boolean, or text: free writing, mostly
+        different from row to row.
     unit: the unit to print behind a value, e.g. ``"DM"``.
     low, high: the range met in (or declared for) the data; None where it does not apply.
     categories: the known categories as text, in order of frequency (ordinal: in their own order).
@@ -80,6 +81,11 @@ class Schema:
     def features(self) -> tuple[Column, ...]:
         """The columns that a network may see."""
         return tuple(column for column in self.columns if column.role == "feature")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the only feature is a column of free writing."""
+        return [column.type for column in self.features] == ["text"]
 
     @property
     def label(self) -> Column | None:

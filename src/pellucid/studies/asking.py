@@ -33,7 +33,7 @@ SLICE = re.compile(r"(-?\d*):(-?\d*)")
 PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
 STYLE = ("delimiter", "decimal", "thousands", "encoding")
 """How a file is written: said once, for DATA and for files of rows beside it."""
-READING = (*STYLE, "id", "task", "groups")
+READING = (*STYLE, "id", "task", "groups", "text", "evidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class Sources:
                 f"{shorten(path)!r} names no rows",
                 fix=f"give 0:5, 3,7, {', '.join(SPLITS)}, all, or a file of rows",
             )
-        how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in STYLE}
+        how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in (*STYLE, "text")}
         return read(path, **how)
 
     def absent(self, background: str | None, method: Any = None) -> dict[str, Any]:
