@@ -16,6 +16,7 @@ import io
 import os
 import stat
 import struct
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -148,6 +149,15 @@ def open_archive(source: str | os.PathLike[str] | bytes, limits: Limits | None =
     except BaseException:
         file.close()
         raise
+
+
+def zipped(parts: Mapping[str, bytes]) -> bytes:
+    """A zip archive of ``parts`` in memory, the same bytes every time: what a stranger's reader is given of one."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        for name, content in parts.items():
+            file.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
 
 
 def _directory(archive: Archive) -> list[Member]:

@@ -21,7 +21,8 @@ class FunctionModel(Model):
     """A black box: a function of a batch that returns ``[b]`` or ``[b, K]`` numbers.
 
     It is given a numpy array (one per input, by name, where there are several), or the opaque rows as a list.
-    ``columns`` are the names that an estimator was fitted with: it is then given a DataFrame with these.
+    ``columns`` are the names that an estimator was fitted with: it is then given a DataFrame with these. ``reason``
+    says why it is no more than a black box.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class FunctionModel(Model):
         encoding: Any = None,
         output: Output | None = None,
         columns: tuple[str, ...] = (),
+        reason: str = "",
     ):
+        self.reason = reason
         self.function, self.labels, self.encoding, self.columns = function, labels, encoding, columns
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.output = output or Output()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ import torch
 from torch import nn
 
 from ..records.errors import LoadError, shorten
-from .archive import Archive, Limits, open_archive
+from .archive import Archive, Limits, open_archive, zipped
 from .exported_text import SAVE_ANEW, clean_payload, clean_program
 
 Factory = str | Callable[..., nn.Module]
@@ -186,7 +185,7 @@ def sanitised(archive: Archive) -> bytes:
     parts["models/model.json"] = clean_program(archive.read(models[0]), f"{where}:models/model.json")
     for folder in FOLDERS:
         parts.update(_payload(archive, root, folder))
-    return _zipped(parts)
+    return zipped({f"model/{name}": content for name, content in parts.items()})
 
 
 def _payload(archive: Archive, root: str, folder: str) -> dict[str, bytes]:
@@ -202,15 +201,6 @@ def _payload(archive: Archive, root: str, folder: str) -> dict[str, bytes]:
     return {f"data/{folder}/{listing}": clean} | {
         f"data/{folder}/{file}": archive.read(prefix + file) for file in sorted(needed)
     }
-
-
-def _zipped(parts: Mapping[str, bytes]) -> bytes:
-    """A zip archive of ``parts``, the same bytes every time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
-        for name, content in parts.items():
-            file.writestr(zipfile.ZipInfo(f"model/{name}"), content)
-    return buffer.getvalue()
 
 
 def exported(copy: bytes, where: str) -> LoadedModule:

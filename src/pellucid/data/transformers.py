@@ -8,7 +8,7 @@ only steps of an unknown kind are read by the names they give their outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ class _Element:
 class FittedEncoding:
     """Raw rows → network inputs by a scikit-learn transformer that its owner fitted.
 
+    ``dtype`` is that of the inputs. With ``reads_arrays`` an array as wide as the raw table is a table of raw rows,
+    also where the network takes as many numbers.
+
     It cannot be saved (scikit-learn objects are kept as pickles only); fit an
     :class:`~pellucid.data.encoding.Encoding` to have a file.
     """
@@ -42,6 +45,8 @@ class FittedEncoding:
     transformer: Any
     columns: tuple[str, ...]
     plan: tuple[_Element, ...]
+    dtype: np.dtype[Any] = field(default=np.dtype(np.float32))
+    reads_arrays: bool = False
 
     @cached_property
     def groups(self) -> dict[str, list[int]]:
@@ -66,7 +71,7 @@ class FittedEncoding:
         return len(self.plan)
 
     def encode(self, rows: Any) -> np.ndarray:
-        """Raw rows as ``Float32[N, D]``.
+        """Raw rows as ``Float[N, D]`` of its ``dtype``.
 
         Raises EncodingError for a missing column, InputError for what the transformer refuses and
         for NaN or infinity in what it returns.
@@ -76,7 +81,7 @@ class FittedEncoding:
             out = self.transformer.transform(_eaten(self.transformer, frame))
         except (ValueError, TypeError) as error:
             raise InputError("the transformer refused the rows", why=shorten(error, 300)) from error
-        out = np.asarray(out.toarray() if hasattr(out, "toarray") else out, dtype=np.float32)
+        out = np.asarray(out.toarray() if hasattr(out, "toarray") else out, dtype=self.dtype)
         wild = ~np.isfinite(out)
         if wild.any():
             column = self.plan[int(np.flatnonzero(wild.any(axis=0))[0])].column

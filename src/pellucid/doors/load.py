@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..backends.torch_files import Factory, load_module
+from ..backends.skops_files import load_estimator, refuse_pickled
+from ..backends.torch_files import Factory, LoadedModule, kind_of, load_module
 from ..problem.model import Model
 from ..records.errors import LoadError
 from .wrap import wrap
@@ -33,8 +34,8 @@ def load(
 
     Parameters
     ----------
-    path: an exported program (``.pt2``), or the code that builds the network, ``"package.module:factory"`` or the
-        function itself, together with ``weights=``.
+    path: an exported program (``.pt2``), a scikit-learn estimator (``.skops``), or the code that builds the network,
+        ``"package.module:factory"`` or the function itself, together with ``weights=``.
     encoding: how raw rows become the network's inputs, as in :func:`pellucid.wrap`. It is never guessed and never
         looked for: a file that happens to lie beside the weights is not read.
     outputs: names of the outputs.
@@ -60,8 +61,18 @@ def load(
         found = opener(Path(path), trust=trust, output=output, name=name or Path(path).stem)
         return wrap(found, encoding=encoding, outputs=outputs)
     else:
-        found = load_module(path, trust=trust)
+        found = _estimator(Path(path), trust) or load_module(path, trust=trust)
         label = Path(path).stem
-    if not found.training:
+    if isinstance(found, LoadedModule) and not found.training:
         found.module.eval()  # it was loaded to be used; the mode in which it was built or saved says nothing
     return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label)
+
+
+def _estimator(path: Path, trust: bool) -> Any:
+    """The scikit-learn estimator in a file whose name says that it holds one; None for any other file."""
+    suffix = path.suffix.lower()
+    if suffix == ".skops":
+        return load_estimator(path, trust=trust)
+    if suffix in (".pkl", ".pickle", ".joblib") and not trust and kind_of(path) in ("pickle", "unknown"):
+        refuse_pickled(path)
+    return None

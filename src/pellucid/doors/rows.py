@@ -118,7 +118,8 @@ def _is_raw_table(rows: np.ndarray, encoding: Any) -> bool:
     """An array is raw where it cannot be encoded already: cells that are no numbers, or one per raw column."""
     names, width = getattr(encoding, "groups", {}), getattr(encoding, "width", None)
     fits = rows.ndim == 2 and rows.shape[1] == len(names)
-    return fits and (rows.dtype.kind not in "iufb" or rows.shape[1] != width)
+    always = rows.dtype.kind not in "iufb" or getattr(encoding, "reads_arrays", False)
+    return fits and (always or rows.shape[1] != width)
 
 
 def _encoded(model: Model, rows: Any, shown: bool) -> Read:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
 from ..backends.torch_files import LoadedModule
 from ..backends.torch_module import TorchModel
@@ -53,17 +54,14 @@ def wrap(
         )  # fmt: skip
     if isinstance(model, nn.Module):
         return TorchModel(model, name=name, labels=labels, encoding=found, output=chosen)
-    function, columns, known = _estimator(model) or (model, (), None)
-    if not callable(function) or isinstance(function, type):
+    if (ask := asked(model)) is not None:
+        return estimator_model(model, ask, name=name, labels=labels, encoding=found, output=chosen)
+    if not callable(model) or isinstance(model, type):
         raise ModelError(
             f"a {type(model).__name__} is not a model",
             fix="give a torch module, a function of a batch, or a path to pellucid.load",
         )
-    name = name or (type(model).__name__ if function is not model else "")
-    return FunctionModel(
-        function, name=name, labels=labels or known, encoding=found, output=chosen,
-        columns=() if found is not None else columns,
-    )  # fmt: skip
+    return FunctionModel(model, name=name, labels=labels, encoding=found, output=chosen)
 
 
 def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -74,28 +72,6 @@ def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
     if twice is not None:
         raise InputError(f"two outputs are named {shorten(twice)!r}", fix="give each output a name of its own")
     return labels
-
-
-def _estimator(model: Any) -> tuple[Any, tuple[str, ...], tuple[str, ...] | None] | None:
-    """The function of a scikit-learn estimator that returns numbers, the columns it knows, the names of its outputs.
-
-    A classifier is asked for probabilities, else for its decision function: the labels it predicts are no numbers
-    to be explained.
-    """
-    columns = tuple(map(str, getattr(model, "feature_names_in_", ())))
-    classes = getattr(model, "classes_", None)
-    known = None if classes is None or not hasattr(classes, "dtype") else tuple(map(str, classes))
-    if hasattr(model, "predict_proba"):
-        return model.predict_proba, columns, known
-    if hasattr(model, "decision_function"):
-        return model.decision_function, columns, known if known and len(known) > 2 else None
-    if callable(model) or not hasattr(model, "predict"):
-        return None
-    if known is not None:
-        raise ModelError(
-            f"{type(model).__name__} predicts labels, not numbers", fix="give a function that returns scores"
-        )
-    return model.predict, columns, None
 
 
 def _refined(model: Model, labels: tuple[str, ...] | None, encoding: Any) -> Model:

@@ -175,6 +175,7 @@ def refuse_unmet_needs(method: Estimator, problem: Problem) -> None:
         if not isinstance(problem.model, need):
             raise NotApplicable(
                 f"{method.name} needs a model that is {need.__name__.lower()}, {problem.model.name} is not",
+                why=problem.model.reason,
                 fix="kernel_shapley, lime and occlusion work with any model",
             )
     if method.kinds and problem.kind not in method.kinds:

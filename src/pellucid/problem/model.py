@@ -30,12 +30,14 @@ class Model(ABC):
     labels: names of its outputs, or None.
     encoding: how raw rows become this model's inputs, or None where rows are already that.
     fixed_batch: the only number of rows it accepts at once, or None.
+    reason: why it can be asked for outputs only, where there is something to say of it.
     """
 
     name: str
     labels: tuple[str, ...] | None = None
     encoding: Any = None
     fixed_batch: int | None = None
+    reason: str = ""
 
     @abstractmethod
     def outputs(self, rows: Rows) -> Tensor:
