@@ -2,10 +2,12 @@
 
 from .modalities.image import Patches, Pixels, Quadtree, Slic
 from .modalities.tabular import ColumnGroups, Columns, CorrelatedColumns
-from .problem.units import Elements, Sentences, Words
+from .modalities.text import Characters, Sentences, Tokens, Words
+from .problem.units import Elements
 from .records.players import Players
 
 __all__ = [
+    "Characters",
     "ColumnGroups",
     "Columns",
     "CorrelatedColumns",
@@ -16,5 +18,6 @@ __all__ = [
     "Quadtree",
     "Sentences",
     "Slic",
+    "Tokens",
     "Words",
 ]

@@ -2,14 +2,16 @@
 
 from .modalities.image import Blur, Noise, RegionMean
 from .modalities.tabular import Mode
+from .modalities.text import Hide, Replace
 from .problem.conditional import ConditionalGaussian, ConditionalNearest
-from .problem.removal import Constant, Marginal, Replace
+from .problem.removal import Constant, Marginal
 
 __all__ = [
     "Blur",
     "ConditionalGaussian",
     "ConditionalNearest",
     "Constant",
+    "Hide",
     "Marginal",
     "Mode",
     "Noise",

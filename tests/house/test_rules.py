@@ -26,6 +26,7 @@ READ_OR_WRITE = {
     "data/writing.py",
     "backends/archive.py",  # the bounded reader of archives
     "backends/torch_files.py",
+    "backends/transformers_files.py",  # descriptions in JSON, bounded
     "store/folder.py",  # a run's folder: made, resumed, cleared
 }
 """The only modules that open files. Others take bytes, records, or call these."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..backends.skops_files import load_estimator, refuse_pickled
 from ..backends.torch_files import Factory, LoadedModule, kind_of, load_module
+from ..backends.transformers_files import is_folder, open_folder
 from ..problem.model import Model
 from ..records.errors import LoadError
 from .wrap import wrap
@@ -57,6 +58,8 @@ def load(
             f"{given} belongs to code that builds the network, and {os.fspath(path)!r} is a file",
             fix='give "package.module:factory" first',
         )
+    elif is_folder(Path(path)):
+        return wrap(open_folder(Path(path), output=output, name=name), encoding=encoding, outputs=outputs)
     elif (opener := FRAMEWORKS.get(Path(path).suffix.lower())) is not None:
         found = opener(Path(path), trust=trust, output=output, name=name or Path(path).stem)
         return wrap(found, encoding=encoding, outputs=outputs)

@@ -10,15 +10,17 @@ import numpy as np
 from torch import Tensor
 
 from ..data.dataset import Dataset
+from ..data.text_encoding import TextEncoding
 from ..modalities.image import Patches
 from ..modalities.tabular import Columns, ColumnUnits
+from ..modalities.text import Hide, Replace, Words, usual
 from ..problem.conditional import Conditional
 from ..problem.loss import Loss
 from ..problem.model import Model
 from ..problem.problem import Problem
-from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, Replace, matching
+from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
-from ..problem.units import Elements, Units, Words
+from ..problem.units import Elements, Units
 from ..records.errors import InputError, RemovalError, TargetError, shorten
 from ..records.messages import Caution
 from ..records.players import Players
@@ -120,7 +122,7 @@ def _units(given: Any, read: Read, fine: bool) -> Units | Players:
         return given
     if given is not None:
         raise InputError(f"{given!r} does not say what the players are", fix="see pellucid.players, or give Players(…)")
-    if read.kind == "words":
+    if read.kind in ("words", "text"):
         return Words()
     if read.kind == "table":
         return Columns(read.columns)
@@ -140,10 +142,10 @@ def _removal(
         )
     if removal is not None and not isinstance(removal, Removal):
         raise RemovalError(f"{removal!r} is not a removal", fix="see pellucid.removals")
-    if read.kind == "words":
+    if read.kind in ("words", "text"):
         if background is not None:
-            raise RemovalError("words have no background rows", fix="removal=Replace(mask) puts a word in their place")
-        return removal or Replace(), []
+            raise RemovalError("texts have no background rows", fix="removal=Replace(mask) puts a word in their place")
+        return _of_text(model, read, removal), []
     if background is None and removal is None:
         return Constant(0.0), [Caution.of("zero_baseline", "note")]
 
@@ -166,6 +168,13 @@ def _removal(
     if isinstance(prepared, Constant) and isinstance(prepared.value, Tensor) and _is_the_row(prepared.value, read):
         cautions.append(Caution.of("background_of_one", "yellow"))
     return prepared, cautions
+
+
+def _of_text(model: Model, read: Read, removal: Removal | None) -> Removal:
+    """What absent means in texts; for a network of tokens in its own terms."""
+    encoding = model.encoding if isinstance(model.encoding, TextEncoding) and read.inputs.opaque is None else None
+    chosen = usual(encoding) if removal is None else removal
+    return chosen if encoding is None or not isinstance(chosen, (Replace, Hide)) else chosen.of_tokens(encoding)
 
 
 def _refuse_other_columns(named: tuple[str, ...], absent: tuple[str, ...]) -> None:

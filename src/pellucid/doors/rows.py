@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..backends.token_network import TOKENS, TYPES, refuse_without_encoding
+from ..data.text_encoding import TextEncoding, raw
 from ..problem.inputs import WHOLE, Inputs
-from ..problem.model import Model
+from ..problem.model import Differentiable, Model
 from ..records.errors import EncodingError, InputError, shorten
 from ..records.messages import Caution
 
@@ -33,9 +35,14 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     Rows that are not ``shown`` to anyone, such as a background, come without their raw cells where these cost time.
     Raises :class:`EncodingError` for raw rows without an encoding, :class:`InputError` for anything unusable.
     """
-    if model.encoding is not None and _is_raw(rows, model.encoding):
+    text = isinstance(model.encoding, TextEncoding)
+    if model.encoding is not None and not text and _is_raw(rows, model.encoding):
         return _encoded(model, rows, shown)
     rows = _features(rows)
+    if isinstance(rows, str):
+        rows = [rows]
+    if _is_texts(rows, model.encoding):
+        return _texts(model, rows)
     if _is_words(rows):
         words = tuple(tuple(row) for row in rows)
         return Read(Inputs(opaque=tuple(map(list, words)), raw=[" ".join(map(str, row)) for row in words]), "words")
@@ -74,15 +81,43 @@ def _refuse_unknown_names(model: Model, tensors: Mapping[str, Tensor]) -> None:
         raise InputError(f"the model takes no input named {shorten(strange[0])!r}", fix=f"it takes {', '.join(names)}")
 
 
+def _is_texts(rows: Any, encoding: Any) -> bool:
+    """Whether rows are texts; for a network with a tokenizer also pairs of texts that it reads together."""
+    if isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind in "OUT":
+        rows = rows.tolist()
+    if not isinstance(rows, (list, tuple)) or not rows:
+        return False
+    pairs = isinstance(encoding, TextEncoding)
+    return all(isinstance(row, str) or (pairs and _is_pair(row)) for row in rows)
+
+
+def _is_pair(row: Any) -> bool:
+    return isinstance(row, tuple) and len(row) == 2 and all(isinstance(part, str) for part in row)
+
+
+def _texts(model: Model, rows: Sequence[Any]) -> Read:
+    """Texts as the tokens of a network, or as they are for a black box."""
+    shown = [raw(row) for row in rows]
+    empty = next((place for place, text in enumerate(shown) if not text.strip()), None)
+    if empty is not None:
+        raise InputError("an empty text has nothing to explain", where=f"row {empty}", fix="leave it out")
+    if not isinstance(model.encoding, TextEncoding):
+        if isinstance(model, Differentiable):
+            raise refuse_without_encoding(model.name)
+        return Read(Inputs(opaque=tuple(shown), raw=shown), "text")
+    found = model.encoding.encode(list(rows))
+    tensors = {TOKENS: torch.from_numpy(found.tokens)}
+    if found.types is not None:
+        tensors[TYPES] = torch.from_numpy(found.types)
+    placed = model.place(tensors)
+    assert not isinstance(placed, list)
+    inputs = Inputs(placed, raw=shown, spans=found.spans, carried=(TYPES,))
+    return Read(inputs, "text", cautions=model.encoding.cautions(found))
+
+
 def _is_words(rows: Any) -> bool:
     if not isinstance(rows, (list, tuple)) or not rows:
         return False
-    if all(isinstance(row, str) for row in rows):
-        raise InputError(
-            "the rows are texts",
-            why="players of text are words, and how this model splits text is not known",
-            fix="give lists of words ([text.split() for text in texts]) to a function that takes such lists",
-        )
     words = [isinstance(row, (list, tuple)) and all(isinstance(word, str) for word in row) for row in rows]
     if not all(words):
         return False
@@ -135,15 +170,15 @@ def _encoded(model: Model, rows: Any, shown: bool) -> Read:
     placed = model.place({WHOLE: torch.from_numpy(array.copy())})
     assert not isinstance(placed, list)
     if callable(getattr(model.encoding, "takes_arrays", None)):
-        raw = np.array(getattr(rows, "content", rows))
-        return Read(Inputs(placed, raw=raw), "image" if array.ndim == 4 else "tensor")
+        pictures = np.array(getattr(rows, "content", rows))
+        return Read(Inputs(placed, raw=pictures), "image" if array.ndim == 4 else "tensor")
     if not shown:
         return Read(Inputs(placed), "table")
     rows = _features(rows)
     records = rows if isinstance(rows, list) else rows.to_dict("records")
     names = tuple(getattr(model.encoding, "groups", {}))
-    raw = [{name: _cell(record[name]) for name in names if name in record} for record in records]
-    return Read(Inputs(placed, raw=raw), "table", names, _encoding_cautions(model.encoding, rows))
+    cells = [{name: _cell(record[name]) for name in names if name in record} for record in records]
+    return Read(Inputs(placed, raw=cells), "table", names, _encoding_cautions(model.encoding, rows))
 
 
 def _encoding_cautions(encoding: Any, rows: Any) -> tuple[Caution, ...]:
@@ -168,8 +203,8 @@ def _plain_frame(model: Model, frame: Any) -> Read:
     numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     placed = model.place({WHOLE: torch.from_numpy(numbers.copy())})
     assert not isinstance(placed, list)
-    raw = [{name: _cell(value) for name, value in zip(names, row, strict=True)} for row in numbers.tolist()]
-    return Read(Inputs(placed, raw=raw), "table", names)
+    cells = [{name: _cell(value) for name, value in zip(names, row, strict=True)} for row in numbers.tolist()]
+    return Read(Inputs(placed, raw=cells), "table", names)
 
 
 def _in_order(model: Model, frame: Any) -> Any:

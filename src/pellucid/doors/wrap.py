@@ -12,8 +12,12 @@ from torch import nn
 
 from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
+from ..backends.token_network import Reading, TokenModel, refuse_without_encoding
+from ..backends.tokenizer import Tokenizer, is_tokenizer
 from ..backends.torch_files import LoadedModule
 from ..backends.torch_module import TorchModel
+from ..backends.transformers_files import is_of_transformers, of_transformers
+from ..data.text_encoding import TextEncoding
 from ..problem.model import Model, Output
 from ..records.errors import EncodingError, InputError, ModelError, shorten
 
@@ -52,6 +56,12 @@ def wrap(
             model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
             names=model.input_names, fixed_mode=model.training,
         )  # fmt: skip
+    if isinstance(model, nn.Module) and is_of_transformers(model):
+        if found is None:
+            raise refuse_without_encoding(type(model).__name__)
+        return _refined(of_transformers(model, found, output=output, name=name), labels, None)
+    if isinstance(model, nn.Module) and isinstance(found, TextEncoding):
+        return TokenModel(model, found, reading=Reading(chosen), name=name, labels=labels)
     if isinstance(model, nn.Module):
         return TorchModel(model, name=name, labels=labels, encoding=found, output=chosen)
     if (ask := asked(model)) is not None:
@@ -98,6 +108,8 @@ def as_encoding(given: Any) -> Any:
         from ..data.encoding import load_encoding
 
         return load_encoding(given)
+    if is_tokenizer(given):
+        return Tokenizer(given)
     if hasattr(given, "encode"):
         return given
     if hasattr(given, "transform"):

@@ -71,7 +71,7 @@ def _by_embeddings(problem: Problem) -> Problem:
     model, inputs = problem.model, problem.inputs
     assert isinstance(model, Differentiable)
     removal = problem.removal
-    one_of_numbers = len(inputs.tensors) == 1 and not inputs.flat.is_floating_point()
+    one_of_numbers = len(inputs.elements) == 1 and not inputs.flat.is_floating_point()
     if not one_of_numbers or not isinstance(removal, TensorRemoval) or removal.conditional:
         return problem
     try:
@@ -83,15 +83,14 @@ def _by_embeddings(problem: Problem) -> Problem:
         return problem
     if found is None:
         return problem
-    (ids,) = inputs.tensors.values()
-    vectors = found.look_up(ids)
+    vectors = found.look_up(inputs.tensors[inputs.elements[0]])
     labels = np.repeat(problem.players.labels, vectors.shape[-1], axis=1)
     return replace(
         problem,
         model=found.model,
         inputs=_same_rows({found.name: vectors, **inputs.tensors}, inputs),
         players=replace(problem.players, labels=labels, layout=()),
-        removal=_OfTokens(removal, found, problem.players),
+        removal=_OfTokens(removal, found, vectors.shape[-1]),
         kind="tensor",
         cautions=(*problem.cautions, Caution.of("by_embeddings", "note", layer=found.layer)),
     )
@@ -99,7 +98,7 @@ def _by_embeddings(problem: Problem) -> Problem:
 
 def _same_rows(tensors: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
     """Other tensors for the same rows: they keep their names, and so their noise."""
-    made = Inputs(tensors, raw=inputs.raw)
+    made = Inputs(tensors, None, inputs.raw, inputs.spans, inputs.carried)
     made.__dict__["ids"] = inputs.ids
     return made
 
@@ -110,7 +109,7 @@ class _OfTokens(TensorRemoval):
 
     inner: TensorRemoval
     found: Embedded
-    players: Players
+    width: int
     conditional: ClassVar[bool] = False
 
     def settings(self) -> dict[str, Any]:
@@ -118,6 +117,6 @@ class _OfTokens(TensorRemoval):
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         own = {name: tensor for name, tensor in inputs.tensors.items() if name != self.found.name}
-        given = self.players if self.players.is_shared else players
+        given = replace(players, labels=players.labels[:, :: self.width])
         tokens = self.inner.references(_same_rows(own, inputs), given, seed)
         return self.found.look_up(tokens).flatten(2)

@@ -192,7 +192,8 @@ class RowMaker:
         if self._fold is not None and not elements:
             return self._folded_grid(self._fold, coalitions, items)
         references, shared_map = self.references, len(self._labels) == 1
-        fill = self._removal.fill if coalitions.dtype == torch.bool else _mixed
+        mix = _chosen if self._problem.kind == "text" else _mixed
+        fill = self._removal.fill if coalitions.dtype == torch.bool else mix
         out = torch.zeros((len(items), self._width, len(coalitions)), dtype=torch.float64)
         few = shared_map and len(coalitions) * self.x.shape[1] < 2**26
         every = self._present(coalitions, items, elements) if few else None
@@ -312,8 +313,10 @@ class RowMaker:
 
     def _without(self, removal: OpaqueRemoval, item: int, gone: np.ndarray) -> Any:
         row = self.inputs.opaque[item]  # pyright: ignore[reportOptionalSubscript]
+        if not gone.any():
+            return row
         labels = self.players.labels[0 if self.players.is_shared else item][: len(row)]
-        return removal.fill(row, np.append(gone, False)[labels])
+        return removal.fill(row, np.append(np.where(gone, np.arange(self.n), -1), -1)[labels])
 
     def _asked(self, rows: Any, questions: Tensor) -> Tensor:
         """What is summed of one batch of rows, each about its own question, ``Float64[b, ·]``."""
@@ -396,6 +399,11 @@ def _mixed(rows: Tensor, present: Tensor, references: Tensor, draws: slice, play
     share = present[:, :, None]
     mixed = rows[:, None, None] * share + references[:, None] * (1 - share)
     return mixed if rows.is_floating_point() else mixed.round().to(rows.dtype)
+
+
+def _chosen(rows: Tensor, present: Tensor, references: Tensor, draws: slice, players: Players) -> Tensor:
+    """The same of tokens, of which no two can be mixed: each is the row's own from a share of one half on."""
+    return torch.where(present[:, :, None] >= 0.5, rows[:, None, None], references[:, None])
 
 
 def _index(labels: Tensor, nobody: int) -> Tensor:

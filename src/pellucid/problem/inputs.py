@@ -33,11 +33,16 @@ class Inputs:
     tensors: name → ``[N, …]``; empty for the opaque rows of a black box.
     opaque: the rows of a black box (strings, lists of words, …), or None.
     raw: the rows as the user knows them, for display only.
+    spans: ``Int[N, D, 2]``, for rows made from texts: where in its raw text each element begins and ends; an element
+        that stands for nothing there begins and ends at one place.
+    carried: tensors that put the question and are never explained, beside those that their type rules out.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     opaque: tuple[Any, ...] | None = None
     raw: Any = None
+    spans: np.ndarray | None = None
+    carried: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, tensor in self.tensors.items():
@@ -63,13 +68,15 @@ class Inputs:
             raw = raw[rows] if isinstance(raw, np.ndarray) else [raw[row] for row in rows]
         if self.opaque is not None:
             return Inputs(opaque=tuple(self.opaque[row] for row in rows), raw=raw)
-        return Inputs({name: tensor[rows] for name, tensor in self.tensors.items()}, raw=raw)
+        spans = None if self.spans is None else self.spans[rows]
+        return Inputs({name: tensor[rows] for name, tensor in self.tensors.items()}, None, raw, spans, self.carried)
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
         """The tensors whose elements are explained: the float ones; where there are none, the integer ones."""
-        floats = tuple(name for name, tensor in self.tensors.items() if tensor.is_floating_point())
-        whole = tuple(name for name, tensor in self.tensors.items() if not tensor.is_complex())
+        asked = {name: tensor for name, tensor in self.tensors.items() if name not in self.carried}
+        floats = tuple(name for name, tensor in asked.items() if tensor.is_floating_point())
+        whole = tuple(name for name, tensor in asked.items() if not tensor.is_complex())
         if not floats and not whole and self.tensors:
             raise InputError("the inputs are complex numbers", fix="give the real and imaginary parts side by side")
         return floats or whole
@@ -120,6 +127,11 @@ class Inputs:
                 blake2b(repr(row).encode("utf-8", "replace"), digest_size=16).hexdigest() for row in self.opaque
             )
         kept = [tensor.detach().reshape(len(self), -1).contiguous().cpu() for tensor in self.tensors.values()]
+        if self.spans is not None:  # how far a text is filled up depends on its neighbours, and its name may not
+            return tuple(
+                blake2b(b"|".join(_filled(tensor[row]).tobytes() for tensor in kept), digest_size=16).hexdigest()
+                for row in range(len(self))
+            )
         views = [_as_bytes(tensor) for tensor in kept]
         joined = views[0] if len(views) == 1 else np.concatenate(views, axis=1)
         return tuple(blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(joined))
@@ -148,6 +160,11 @@ class Inputs:
                 where=f"column `{shorten(column)}`" if column else f"input {name!r}, element {element}",
                 fix="fill or drop them before explaining; an Encoding treats missing cells as values of their own",
             )
+
+
+def _filled(row: Tensor) -> np.ndarray:
+    """A row of whole numbers without the −1 that fill it up."""
+    return np.trim_zeros(row.numpy() + 1, "b")
 
 
 def _as_bytes(tensor: Tensor) -> np.ndarray:

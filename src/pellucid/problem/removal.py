@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -76,7 +76,8 @@ class OpaqueRemoval(Removal):
 
     @abstractmethod
     def fill(self, row: Any, absent: np.ndarray) -> Any:
-        """``row`` without the parts where ``absent`` (``Bool[length of the row]``) is true."""
+        """``row`` without some of its parts: ``absent`` ``Int[length of the row]`` is the absent player that owns a
+        part, −1 where the part is there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,18 +124,6 @@ class Marginal(TensorRemoval):
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         return matching(self.rows, inputs.flat)[None]
-
-
-@dataclass(frozen=True, eq=False)
-class Replace(OpaqueRemoval):
-    """An absent word becomes a mask word, or is deleted where ``mask`` is None."""
-
-    mask: str | None = None
-
-    def fill(self, row: Sequence[Any], absent: np.ndarray) -> list[Any]:
-        if self.mask is None:
-            return [part for part, gone in zip(row, absent, strict=True) if not gone]
-        return [self.mask if gone else part for part, gone in zip(row, absent, strict=True)]
 
 
 def finite(rows: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from ..records.players import Players
 from .inputs import WHOLE, Inputs
 
@@ -31,38 +29,6 @@ class Elements(Units):
         shapes = list(inputs.shapes.values())
         layout = shapes[0] if len(shapes) == 1 else ()
         return Players.elements(names, layout=layout)
-
-
-@dataclass(frozen=True)
-class Words(Units):
-    """Every word of an opaque row a player; rows may have different numbers of them."""
-
-    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
-        rows = inputs.opaque or ()
-        labels = np.full((len(rows), inputs.width), -1)
-        for row, words in enumerate(rows):
-            labels[row, : len(words)] = np.arange(len(words))
-        names = tuple(tuple(map(str, words)) for words in rows)
-        return Players(labels, names, kind="word")
-
-
-ENDS = (".", "!", "?", "…", "。", "！", "？")
-"""What the last word of a sentence ends with."""
-
-
-@dataclass(frozen=True)
-class Sentences(Units):
-    """Every word a player, the words of a sentence a group; the last word of one ends in one of ``ends``."""
-
-    ends: tuple[str, ...] = ENDS
-
-    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
-        players = Words().make(inputs, encoding)
-        levels = np.full((len(players.names), 1, players.most), -1)
-        for row, words in enumerate(players.names):
-            last = [word.rstrip("\"'”’)»").endswith(self.ends) for word in words]
-            levels[row, 0, : len(words)] = np.cumsum([0, *last[:-1]])
-        return players.in_groups(levels)
 
 
 @lru_cache(maxsize=8)

@@ -27,9 +27,10 @@ class Players:
     ----------
     labels: ``Int[R, D]``, the player of each element, R = 1 (shared) or N.
     names: R tuples of player names, in the order of the labels.
-    kind: what a player is: ``"column"``, ``"pixel"``, ``"patch"``, ``"region"``, ``"word"``, ``"element"``.
+    kind: what a player is: ``"column"``, ``"pixel"``, ``"patch"``, ``"region"``, ``"word"``, ``"element"``, …
     types: the type of each player where all rows share them: ``"numeric"``, ``"categorical"``, …
     layout: the shape of one row before it was flattened, e.g. ``(3, 64, 64)``.
+    spans: for players of text, R tuples with where each player begins and ends in its row's text, in characters.
     hierarchy: ``Int[R, L, n]``, the group of each player at L levels from coarse to fine, each level's groups within
         those of the one before; −1 beyond the players of a row; None: they stand side by side.
     """
@@ -40,6 +41,7 @@ class Players:
     types: tuple[str, ...] = ()
     layout: tuple[int, ...] = field(default=())
     hierarchy: np.ndarray | None = None
+    spans: tuple[tuple[tuple[int, int], ...], ...] = ()
 
     def __post_init__(self) -> None:
         labels = np.maximum(np.atleast_2d(np.asarray(self.labels, dtype=np.int64)), -1)
@@ -67,6 +69,8 @@ class Players:
             raise InputError(f"{len(self.types)} types were given for {self.most} players")
         if self.layout and prod(self.layout) != width:
             raise InputError(f"a layout of {self.layout} does not hold {width} elements")
+        if self.spans and [len(row) for row in self.spans] != self.counts.tolist():
+            raise InputError("players of text and their places in it disagree on how many there are")
 
     @classmethod
     def shared(cls, labels: np.ndarray, names: Sequence[str], **fields: Any) -> Players:
@@ -113,7 +117,8 @@ class Players:
         rows = [int(row) for row in rows]
         names = tuple(self.names[row] for row in rows)
         hierarchy = None if self.hierarchy is None else self.hierarchy[rows]
-        return Players(self.labels[rows], names, self.kind, self.types, self.layout, hierarchy)
+        spans = tuple(self.spans[row] for row in rows) if self.spans else ()
+        return Players(self.labels[rows], names, self.kind, self.types, self.layout, hierarchy, spans)
 
     def in_groups(self, hierarchy: np.ndarray | None) -> Players:
         """The same players in a hierarchy ``Int[L, n]`` (``Int[R, L, n]`` where rows have players of their own).
@@ -141,14 +146,16 @@ class Players:
             "types": list(self.types),
             "layout": list(self.layout),
             "hierarchy": None if self.hierarchy is None else self.hierarchy.tolist(),
+            "spans": [[list(ends) for ends in row] for row in self.spans],
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], labels: np.ndarray) -> Players:
         names = tuple(tuple(row) for row in data["names"])
-        levels = data.get("hierarchy")  # files written before there were any lack it
+        levels = data.get("hierarchy")  # files written before there were any lack it, and spans
         hierarchy = None if levels is None else np.array(levels)
-        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]), hierarchy)
+        spans = tuple(tuple((start, stop) for start, stop in row) for row in data.get("spans", ()))
+        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]), hierarchy, spans)
 
     def __repr__(self) -> str:
         shown = ", ".join(shorten(name, 20) for names in self.names[:1] for name in names[:4])
@@ -178,7 +185,7 @@ def _nested(given: np.ndarray, names: tuple[tuple[str, ...], ...]) -> np.ndarray
                 fix="give every player a group at every level, one of its own where it stands alone",
             )
         _refuse_crossing(found, own)
-    levels = np.ascontiguousarray(levels[:, :, :most], dtype=np.int64)
+    levels = np.array(levels[:, :, :most], dtype=np.int64)
     for row, own in enumerate(names):
         levels[row, :, len(own) :] = -1
     levels.setflags(write=False)

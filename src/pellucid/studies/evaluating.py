@@ -17,16 +17,17 @@ from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
 from ..modalities.image import Blur, Noise, RegionMean
+from ..modalities.text import Hide, Replace
 from ..problem.conditional import ConditionalGaussian, ConditionalNearest
 from ..problem.problem import Problem
-from ..problem.removal import Constant, Marginal, Removal, Replace
+from ..problem.removal import Constant, Marginal, Removal
 from ..records.answer import Answer
 from ..records.errors import InputError, RemovalError
 from ..records.explanation import Explanation
 from ..records.score import Scores
 from .naming import labels_of
 
-OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace}
+OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace, "Hide": Hide}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
 OF_REGIONS = ("pointing_game", "relevance_mass", "relevance_rank")
 """Metrics that ask where the evidence is known to lie."""

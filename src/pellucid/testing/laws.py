@@ -24,8 +24,8 @@ from ..engine.caller import Caller, Learned
 from ..engine.engine import opened, refuse_unmet_needs
 from ..engine.listener import Silent
 from ..methods.method import Method
+from ..modalities.text import Replace
 from ..problem.problem import Problem
-from ..problem.removal import Replace
 from ..records.answer import Answer
 from ..records.errors import NotApplicable
 from ..records.explanation import Explanation

@@ -1,0 +1,275 @@
+"""Networks that read tokens: how they are called, and rows in which tokens are missing or hidden."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding
+from ..problem.model import Embedded, Output, Place, Rows, Visitor
+from ..records.errors import ModelError
+from .places import places_of, visited
+from .torch_module import TorchModel
+
+TOKENS, VECTORS, TYPES = "tokens", "vectors", "types"
+SHORTER, FEWEST = 0.8, 8
+"""Rows are asked apart where at least so many are shorter than this share of the longest."""
+IDS = ("input_ids", "ids", "tokens", "x", "input", "inputs", "text", "src")
+PRESENT = ("attention_mask",)
+ABSENT = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the question is put to a network of tokens, and what of its answer is explained.
+
+    This one asks a network that returns one row of outputs for a text.
+    """
+
+    output: Output = field(default_factory=Output)
+
+    def asked(self, tokens: Tensor, question: Mapping[str, Tensor]) -> Tensor:
+        """The tokens ``Int[b, T']`` that the network is given for rows ``Int[b, T]``."""
+        return tokens
+
+    def read(self, found: Any, tokens: Tensor, question: Mapping[str, Tensor], chosen: dict[str, str]) -> Tensor:
+        """The outputs ``Float[b, K]`` in what the network returned for :meth:`asked` tokens."""
+        return self.output.pick(found, chosen)
+
+
+class TokenNetwork(nn.Module):
+    """A module around the user's that takes rows of tokens ``Int[b, T]`` with −1 for none and −2 for a hidden one.
+
+    The user's is given whatever its ``forward`` asks for: the numbers of the tokens (``pad`` for one that is none or
+    hidden), a mask of those it may look at, their types. ``vectors`` ``Float[b, T, E]`` take the place of what its
+    embedding ``lookup`` finds.
+    """
+
+    def __init__(self, inner: nn.Module, pad: int, reading: Reading, lookup: nn.Module | None = None):
+        super().__init__()
+        self.inner = inner
+        self.pad, self.reading = pad, reading
+        self.chosen: dict[str, str] = {}
+        self._lookup = (lookup,)  # a part of the user's module already, and so no part of this one
+        self.names = tuple(inspect.signature(inner.forward).parameters)
+
+    @property
+    def lookup(self) -> nn.Module | None:
+        """The layer that finds a vector for each token."""
+        return self._lookup[0]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        vectors: Tensor | None = None,
+        types: Tensor | None = None,
+        focus: Tensor | None = None,
+        answer: Tensor | None = None,
+    ) -> Tensor:
+        question = {name: given for name, given in (("focus", focus), ("answer", answer)) if given is not None}
+        given = self.reading.asked(tokens, question)
+        with self._looked_up(vectors):
+            found = self._answer(given, types)
+        return self.reading.read(found, given, question, self.chosen)
+
+    def _answer(self, tokens: Tensor, types: Tensor | None) -> Any:
+        there = tokens >= 0
+        ids = torch.where(there, tokens, self.pad)
+        more: dict[str, Any] = {}
+        for name in self.names:
+            if name in PRESENT:
+                more[name] = self._spelt_out(there) if get_proxy_mode() is not None else there.to(torch.int64)
+            elif name in ABSENT:
+                more[name] = ~there
+            elif name == "lengths":
+                more[name] = (tokens != NOTHING).sum(1)
+            elif name == "token_type_ids" and types is not None:
+                more[name] = types.clamp(min=0)
+        first = next((name for name in IDS if name in self.names), None)
+        return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
+
+    def _spelt_out(self, there: Tensor) -> Tensor:
+        """The mask ``Bool[b, 1, T, T]`` of a network of transformers, which branches on the values of a shorter one.
+
+        Only while its operations are followed, and what is followed is compared with the network itself.
+        """
+        if not hasattr(self.inner, "config"):
+            return there.to(torch.int64)
+        length = there.shape[1]
+        seen = there[:, None, None, :].expand(-1, 1, length, length)
+        if any(getattr(part, "is_causal", False) for part in self.inner.modules()):
+            seen = seen & torch.ones(length, length, dtype=torch.bool, device=there.device).tril()
+        if getattr(self.inner.config, "_attn_implementation", "") != "eager":
+            return seen
+        dtype = next(self.inner.parameters()).dtype
+        return torch.where(seen, 0.0, torch.finfo(dtype).min).to(dtype)
+
+    @contextmanager
+    def _looked_up(self, vectors: Tensor | None) -> Generator[None]:
+        """For one pass, ``vectors`` instead of what the embedding finds."""
+        if vectors is None:
+            yield
+            return
+        assert self.lookup is not None
+        handle = self.lookup.register_forward_hook(lambda *found: vectors.to(found[-1].dtype), prepend=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+class _AroundUsers(TorchModel):
+    """A model whose module stands around the user's, after whose parts places and layers are named."""
+
+    user: nn.Module
+
+    @property
+    def identity(self) -> object:
+        return self.user
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        return dict(self.user.named_modules())
+
+    def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        return places_of(self.user, self.outputs, few, more)
+
+    def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
+        return visited(self.user, visitors)
+
+
+class TokenModel(_AroundUsers):
+    """A network that reads tokens, with its tokenizer.
+
+    Rows whose tokens are gone are closed up, and rows are asked in groups of like length, so that nothing is spent on
+    filling them up to the longest.
+    """
+
+    encoding: TextEncoding
+
+    def __init__(
+        self,
+        inner: nn.Module,
+        encoding: TextEncoding,
+        *,
+        reading: Reading | None = None,
+        name: str = "",
+        labels: tuple[str, ...] | None = None,
+        fixed_batch: int | None = None,
+    ):
+        network = TokenNetwork(inner, encoding.pad, reading or Reading(), _lookup(inner))
+        super().__init__(
+            network, name=name or type(inner).__name__, labels=labels, encoding=encoding, fixed_batch=fixed_batch
+        )
+        self.user, self.network = inner, network
+        self.chosen = network.chosen
+
+    def outputs(self, rows: Rows) -> Tensor:
+        assert not isinstance(rows, list)
+        if VECTORS in rows:
+            return super().outputs(rows)
+        rows = closed_up(rows)
+        lengths = (rows[TOKENS] != NOTHING).sum(1)
+        groups = of_like_length(lengths)
+        if len(groups) == 1:
+            return super().outputs(shortened(rows, lengths))
+        order = torch.cat(groups)
+        parts = [
+            super(TokenModel, self).outputs(shortened({n: t[g] for n, t in rows.items()}, lengths[g])) for g in groups
+        ]
+        return torch.cat(parts)[torch.argsort(order)]
+
+    def embedded(self, rows: Rows) -> Embedded | None:
+        assert not isinstance(rows, list)
+        lookup = self.network.lookup
+        if not isinstance(lookup, nn.Embedding):
+            return None
+        path = next(name for name, part in self.user.named_modules() if part is lookup)
+
+        def look_up(tokens: Tensor) -> Tensor:
+            with torch.no_grad():
+                found = nn.functional.embedding(tokens.clamp(min=0), lookup.weight)
+                return torch.where((tokens >= 0)[..., None], found, 0.0).detach()
+
+        behind = BehindTokens(self)
+        return Embedded(behind, VECTORS, look_up, path)
+
+
+class BehindTokens(_AroundUsers):
+    """The same network given the vectors of its tokens; the tokens go with them, for what else depends on them."""
+
+    def __init__(self, model: TokenModel):
+        super().__init__(
+            model.module, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
+        )
+        self.user, self.chosen = model.user, model.chosen
+
+
+def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rows without the gaps that deleted tokens left; places in ``focus`` move along with their tokens.
+
+    A row without any token keeps one, hidden: a network cannot be given nothing.
+    """
+    tokens = rows[TOKENS]
+    here = tokens != NOTHING
+    found = dict(rows)
+    if bool((here[:, 1:] & ~here[:, :-1]).any()):
+        order = torch.argsort((~here).to(torch.int8), dim=1, stable=True)
+        for name in (TOKENS, TYPES):
+            if name in rows:
+                found[name] = rows[name].gather(1, order)
+        if "focus" in rows:
+            moved = here.cumsum(1).gather(1, rows["focus"].clamp(min=0)) - 1
+            found["focus"] = torch.where(rows["focus"] >= 0, moved, rows["focus"])
+    empty = ~here.any(1)
+    if bool(empty.any()):
+        found[TOKENS] = found[TOKENS].clone()
+        found[TOKENS][empty, 0] = HIDDEN
+    return found
+
+
+def of_like_length(lengths: Tensor) -> list[Tensor]:
+    """Rows ``Int[b]`` in groups that are worth asking apart: the longest first, the order within one as it was."""
+    ordered, order = torch.sort(lengths, descending=True, stable=True)
+    told = ordered.tolist()
+    groups, start = [], 0
+    for place, length in enumerate(told):
+        if length < SHORTER * told[start] and place - start >= FEWEST and len(told) - place >= FEWEST:
+            groups.append(order[start:place])
+            start = place
+    return [*groups, order[start:]] if groups else [torch.arange(len(told), device=lengths.device)]
+
+
+def shortened(rows: Mapping[str, Tensor], lengths: Tensor) -> dict[str, Tensor]:
+    """Rows only as long as the longest of them."""
+    longest = max(int(lengths.max()), 1)
+    return {name: tensor[:, :longest] if name in (TOKENS, TYPES) else tensor for name, tensor in rows.items()}
+
+
+def _lookup(inner: nn.Module) -> nn.Module | None:
+    """The embedding of a network's tokens: what it names itself, else the only one it has, else the first of several
+    that is called with its rows."""
+    named = getattr(inner, "get_input_embeddings", None)
+    if callable(named):
+        try:
+            found = named()
+        except (NotImplementedError, AttributeError):  # a network of pictures has none
+            return None
+        return found if isinstance(found, nn.Module) else None
+    tables = [part for part in inner.modules() if isinstance(part, nn.Embedding)]
+    return tables[0] if tables else None
+
+
+def refuse_without_encoding(name: str) -> ModelError:
+    """What is said of a network of tokens that came without its tokenizer."""
+    return ModelError(
+        f"{name} reads tokens, and how a text becomes its tokens is not known",
+        fix="give its tokenizer: pellucid.wrap(network, encoding=tokenizer)",
+    )

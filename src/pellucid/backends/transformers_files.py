@@ -1,0 +1,225 @@
+"""Folders of transformers: a network and its tokenizer, read from the folder alone and without running its code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..problem.model import Model, Output
+from ..records.errors import LoadError, ModelError, shorten
+from .token_network import Reading, TokenModel
+from .tokenizer import Tokenizer, is_tokenizer
+from .torch_files import read_weights
+
+T = TypeVar("T")
+LARGEST = {
+    "config.json": 2**22, "tokenizer.json": 2**28, "tokenizer_config.json": 2**24, "preprocessor_config.json": 2**20,
+}  # fmt: skip
+"""Bytes of a description that are read; weights may be as large as they are."""
+
+
+class Task(NamedTuple):
+    """One kind of network: how its answer is read, and what of transformers opens it."""
+
+    reading: Callable[[Output], Reading]
+    opener: Callable[[Any], Any]
+
+
+TASKS: dict[str, Task] = {
+    "ForSequenceClassification": Task(Reading, lambda package: package.AutoModelForSequenceClassification),
+}
+"""Kinds of networks by what the names of their classes end in."""
+NUMBERED = re.compile(r"LABEL_\d+")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder as ``save_pretrained`` writes it."""
+    return path.is_dir() and (path / "config.json").is_file()
+
+
+def open_folder(path: Path, *, output: str | int | None = None, name: str = "") -> Model:
+    """The network in a folder, with its tokenizer.
+
+    Weights are read from safetensors only; code in the folder is never run. Raises :class:`LoadError` naming the file
+    that is missing, too large, damaged, or asks for code.
+    """
+    config = _described(path, "config.json")
+    _refuse_code(path, config)
+    architecture = _architecture(path, config)
+    for file in _weights(path):
+        read_weights(file)  # a damaged one is told with its offset
+    _described(path, "tokenizer.json")
+    transformers = _package()
+    with _quiet(transformers):
+        kind = _opened(path, "config.json", lambda: transformers.AutoConfig.from_pretrained(str(path), **_LOCAL))
+        network = _opened(path, "model.safetensors", lambda: _network(transformers, architecture, path, kind))
+        tokenizer = _opened(
+            path, "tokenizer.json", lambda: transformers.AutoTokenizer.from_pretrained(str(path), **_LOCAL)
+        )
+    return of_transformers(network, tokenizer, output=output, name=name or path.name)
+
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def of_transformers(network: Any, tokenizer: Any, *, output: str | int | None = None, name: str = "") -> TokenModel:
+    """A network of transformers that is there already, with its tokenizer, as a model of texts.
+
+    Raises :class:`ModelError` for a kind of network that is not known here.
+    """
+    name = name or type(network).__name__
+    reading = task_of(type(network).__name__).reading
+    encoding = Tokenizer(tokenizer, _longest(network.config)) if is_tokenizer(tokenizer) else tokenizer
+    return TokenModel(
+        network,
+        encoding,
+        reading=reading(Output("logits" if output is None else output)),
+        name=name,
+        labels=_labels(network.config),
+    )
+
+
+def task_of(architecture: str) -> Task:
+    """What a class of networks does. Raises :class:`ModelError` for one that is not known here."""
+    for ending, task in TASKS.items():
+        if architecture.endswith(ending):
+            return task
+    raise ModelError(
+        f"networks of the class {shorten(architecture)} are not read from texts here",
+        why=f"known are those whose class ends in {', '.join(TASKS)}",
+        fix="wrap a function from a list of texts to numbers",
+    )
+
+
+def is_of_transformers(model: Any) -> bool:
+    """Whether a module is a network of transformers, told without importing that package."""
+    return any(base.__module__.startswith("transformers.") for base in type(model).__mro__)
+
+
+def _package() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise LoadError("this folder needs transformers", fix="pip install 'pellucid[transformers]'") from error
+    return transformers
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Generator[None]:
+    """Without the bars and remarks that transformers prints while it reads."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _described(path: Path, name: str) -> dict[str, Any]:
+    """A description in JSON. Raises :class:`LoadError` where it is missing, too large or damaged."""
+    file = path / name
+    if not file.is_file():
+        raise LoadError(f"the folder has no {name}", where=str(path), fix="save it with save_pretrained, both parts")
+    if file.stat().st_size > LARGEST[name]:
+        raise LoadError(f"{name} is larger than {LARGEST[name]:,} bytes", where=str(file))
+    try:
+        found = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise LoadError(f"{name} is damaged", where=str(file), why=shorten(error, 200)) from error
+    if not isinstance(found, dict):
+        raise LoadError(f"{name} is damaged", where=str(file), why="it holds no object")
+    return found
+
+
+def _refuse_code(path: Path, config: dict[str, Any]) -> None:
+    own = [name for name in ("auto_map", "custom_pipelines") if config.get(name)]
+    if own:
+        raise LoadError(
+            "the folder asks to run code of its own", where=f"{path / 'config.json'}: {own[0]}",
+            why="code in a folder can do anything",
+            fix="build the network in code of yours and wrap it: pellucid.wrap(network, encoding=tokenizer)",
+        )  # fmt: skip
+
+
+def _architecture(path: Path, config: dict[str, Any]) -> str:
+    listed = config.get("architectures")
+    if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], str):
+        raise LoadError("config.json names no architecture", where=str(path), fix="save the network with its task")
+    task_of(listed[0])
+    return listed[0]
+
+
+def _weights(path: Path) -> list[Path]:
+    """The files of weights. Raises :class:`LoadError` where there are none that are safe to read."""
+    found = sorted(path.glob("*.safetensors"))
+    if not found:
+        pickled = next((file.name for file in path.iterdir() if file.suffix in (".bin", ".pt", ".h5")), None)
+        raise LoadError(
+            "the folder has no weights as safetensors", where=str(path),
+            why=f"{pickled} is not read: it can run any program" if pickled else "",
+            fix="save the network again: save_pretrained writes safetensors",
+        )  # fmt: skip
+    return found
+
+
+def _network(transformers: Any, architecture: str, path: Path, config: Any) -> Any:
+    """The network by its class in transformers itself, all of whose weights must be in the file."""
+    opener = task_of(architecture).opener(transformers)
+    network, told = opener.from_pretrained(
+        str(path), config=config, use_safetensors=True, output_loading_info=True, **_LOCAL
+    )
+    if type(network).__name__ != architecture:
+        raise LoadError(
+            f"transformers opens a {type(network).__name__}, and the folder holds a {shorten(architecture)}",
+            where=str(path / "config.json"),
+        )
+    lacking = sorted(map(str, (*told["missing_keys"], *told.get("mismatched_keys", ()))))
+    if lacking:
+        raise LoadError(
+            f"{len(lacking)} weights of the network are not in the file",
+            where=str(path), why=f"it would be partly random: {shorten(', '.join(lacking), 200)}",
+            fix="give the folder of the trained network",
+        )  # fmt: skip
+    return network.eval()
+
+
+def _opened(path: Path, name: str, read: Callable[[], T]) -> T:
+    """What transformers reads, its errors as sentences."""
+    try:
+        return read()
+    except (LoadError, MemoryError):
+        raise
+    except Exception as error:
+        raise LoadError(
+            f"transformers could not read {name}", where=str(path),
+            why=f"{type(error).__name__}: {shorten(str(error).strip().split(chr(10))[0], 200)}",
+        ) from error  # fmt: skip
+
+
+def _labels(config: Any) -> tuple[str, ...] | None:
+    """The names of the outputs; None where the folder only numbers them."""
+    named = getattr(config, "id2label", None) or {}
+    labels = tuple(str(named[key]) for key in sorted(named))
+    numbered = all(NUMBERED.fullmatch(label) for label in labels)
+    return None if numbered or len(set(labels)) < len(labels) else labels
+
+
+def _longest(config: Any) -> int | None:
+    """The number of tokens that the network has places for."""
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if not isinstance(found, int):
+        return None
+    before = getattr(config, "pad_token_id", None)
+    return found - before - 1 if config.model_type in _SHIFTED and isinstance(before, int) else found
+
+
+_SHIFTED = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "xlm-roberta-xl", "data2vec-text")
+"""Networks whose places are counted from behind the padding token's number on."""
