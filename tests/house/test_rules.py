@@ -22,8 +22,8 @@ READ_OR_WRITE = {
     "data/csv_text.py",
     "data/json_lines.py",
     "data/reading.py",
-    "data/schema_file.py",
     "data/writing.py",
+    "data/yaml_file.py",
     "backends/archive.py",  # the bounded reader of archives
     "backends/torch_files.py",
     "backends/transformers_files.py",  # descriptions in JSON, bounded
@@ -40,6 +40,11 @@ KEEP_RANDOM_STATE = {
     "testing/laws.py",  # a law that moves the state to prove that it does not matter
 }
 """The only modules that touch a global random state, to leave it as it was."""
+
+READ_ENVIRONMENT = {
+    "doors/endpoint.py",  # the variables that an endpoint's file names as its secrets, and no others
+}
+"""The only module below the faces that reads the environment: a door, which hands down what it read."""
 
 IMPORT_BY_NAME = {
     "__init__.py",  # its own written list of names
@@ -148,7 +153,7 @@ def test_only_faces_read_the_environment() -> None:
         nodes = [node for node in ast.walk(file.tree) if isinstance(node, ast.Attribute) and dotted(node) in names]
         return [file.at(node, dotted(node)) for node in nodes]
 
-    assert not offenders(rule, below_faces=True)
+    assert not offenders(rule, but=READ_ENVIRONMENT, below_faces=True)
 
 
 GLOBAL_DRAWS = re.compile(
@@ -297,7 +302,9 @@ def test_attributes_are_looked_up_by_written_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [READ_OR_WRITE, KEEP_RANDOM_STATE, IMPORT_BY_NAME, GETATTR_BY_NAME], ids=lambda names: min(names)
+    "names",
+    [READ_OR_WRITE, KEEP_RANDOM_STATE, READ_ENVIRONMENT, IMPORT_BY_NAME, GETATTR_BY_NAME],
+    ids=lambda names: min(names),
 )
 def test_exceptions_are_files_that_exist(names: set[str]) -> None:
     assert names <= {file.name for file in files()}

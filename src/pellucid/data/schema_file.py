@@ -16,14 +16,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..records.errors import InputError, shorten
 from ..records.schema import Column, ColumnType, Schema
 from .cells import text_of
-
-LARGEST_FILE = 2**20
+from .yaml_file import read_yaml
 
 
 def _as_text(value: Any) -> Any:
@@ -69,51 +67,11 @@ class SchemaFile(BaseModel):
     columns: dict[Text, ColumnSettings] = Field(default_factory=dict)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without objects, without aliases (they can grow without bound) and without doubled keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed here", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a name", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# A category or a column named no, yes, on or off is a text here, as it is in YAML 1.2.
-_Loader.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:bool" or first in "tTfF"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def read_settings(path: Path) -> dict[str, ColumnSettings]:
     """Column name → settings. Raises InputError with the line, or the field, that is wrong."""
+    content = read_yaml(path, "schema file", InputError)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"the schema file is larger than {LARGEST_FILE:,} bytes", where=path.name)
-        loader = _Loader(path.read_text(encoding="utf-8-sig"))
-        content = loader.get_single_data()
-    except OSError as error:
-        raise InputError("could not read the schema file", where=str(path), why=str(error.strerror)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the schema file is not UTF-8 text", where=f"{path.name}:byte {error.start}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or shorten(error, 200)
-        raise InputError("the schema file is not valid YAML", where=f"{path.name}{line}", why=problem) from error
-    try:
-        return SchemaFile.model_validate(content if content is not None else {}).columns
+        return SchemaFile.model_validate(content).columns
     except ValidationError as error:
         raise _invalid(error, path) from error
 

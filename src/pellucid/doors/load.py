@@ -16,7 +16,24 @@ from ..records.errors import LoadError
 from .wrap import wrap
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-FRAMEWORKS: dict[str, Callable[..., Model]] = {}
+
+
+def _endpoint(path: Path, *, trust: bool, output: str | int | None, name: str) -> Model:
+    """A model behind an HTTP endpoint. Nothing of it runs here, so there is nothing to trust."""
+    if output is not None:
+        raise LoadError(
+            f"output={output!r} is said in the endpoint's file", where=path.name, fix="answer: and outputs: in it"
+        )
+    try:
+        from .endpoint import open_endpoint
+    except ModuleNotFoundError as error:
+        raise LoadError(
+            f"an endpoint's file needs {error.name}", where=path.name, fix="pip install 'pellucid[tables]'"
+        ) from error
+    return open_endpoint(path, name)
+
+
+FRAMEWORKS: dict[str, Callable[..., Model]] = {".yaml": _endpoint, ".yml": _endpoint, ".json": _endpoint}
 """What opens files of other frameworks, by the end of their names; each takes the path and ``trust=``."""
 
 
@@ -35,8 +52,9 @@ def load(
 
     Parameters
     ----------
-    path: an exported program (``.pt2``), a scikit-learn estimator (``.skops``), or the code that builds the network,
-        ``"package.module:factory"`` or the function itself, together with ``weights=``.
+    path: an exported program (``.pt2``), a scikit-learn estimator (``.skops``), a file that says where a model is
+        served (``endpoint.yaml``), or the code that builds the network, ``"package.module:factory"`` or the function
+        itself, together with ``weights=``.
     encoding: how raw rows become the network's inputs, as in :func:`pellucid.wrap`. It is never guessed and never
         looked for: a file that happens to lie beside the weights is not read.
     outputs: names of the outputs.

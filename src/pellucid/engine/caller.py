@@ -269,7 +269,10 @@ class Caller:
         """Find the batch size, and whether an answer depends on its neighbours or on chance."""
         known, key = _KEPT.setdefault(self.model.identity, {}), self._key
         if key not in known:
-            self.remember(self._probed(), key)  # which a call may change: a module can count its calls
+            best = self.model.best_batch
+            self.remember(
+                Learned(best) if best else self._probed(), key
+            )  # which a call may change: a module can count its calls
         self.learned = known[key]
         self.batch = 1 if self.learned.coupled else self.learned.batch
 

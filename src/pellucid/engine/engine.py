@@ -239,7 +239,7 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
     own = method.own_removal
     unmoved = bool(own) or not _asks_nobody(method, problem)
     given = [caution for caution in problem.cautions if not unmoved or caution.code not in OF_REMOVAL]
-    cautions = [*given, *run.cautions, *_value_cautions(base, full)]
+    cautions = [*given, *run.cautions, *problem.model.cautions(), *_value_cautions(base, full)]
     if "gaps" in kind.by_row and "gaps" not in arrays:  # a method that has gaps of its own warns of them itself
         values = arrays[kind.of_estimate["values"]]
         arrays["gaps"] = completeness_gap(values, base, full) if _complete(method, estimates) else None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..records.errors import ModelError
+from ..records.messages import Caution
 
 Rows = Mapping[str, Tensor] | list[Any]
 """A batch in model space: named tensors with one leading dimension, or the opaque rows of a black box."""
@@ -31,6 +32,8 @@ class Model(ABC):
     encoding: how raw rows become this model's inputs, or None where rows are already that.
     fixed_batch: the only number of rows it accepts at once, or None.
     reason: why it can be asked for outputs only, where there is something to say of it.
+    best_batch: how many rows it is best asked at once, of a model that knows this and that finds out by itself whether
+        it repeats itself and whether rows depend on their neighbours; None: it is found out by asking.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Model(ABC):
     encoding: Any = None
     fixed_batch: int | None = None
     reason: str = ""
+    best_batch: int | None = None
 
     @abstractmethod
     def outputs(self, rows: Rows) -> Tensor:
@@ -55,6 +59,14 @@ class Model(ABC):
 
     def untouched(self) -> AbstractContextManager[None]:
         """A context on whose leaving the user's model is as it was before, also after an exception."""
+        return nullcontext()
+
+    def cautions(self) -> list[Caution]:
+        """What the model itself has to say of its answers since it was last taken up."""
+        return []
+
+    def afresh(self) -> AbstractContextManager[None]:
+        """A context in which nothing that the model remembers is given for an answer."""
         return nullcontext()
 
     def place(self, rows: Rows) -> Rows:
