@@ -1,8 +1,8 @@
 """Pellucid opens up trained neural networks and says how far each explanation can be trusted.
 
 The verbs (``load``, ``wrap``, ``read``, ``explain``, ``evaluate``, ``compare``, ``audit``, ``inspect``,
-``open``, ``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets`` and ``Budget`` are
-fetched when first used, so that importing the package costs next to nothing.
+``preflight``, ``open``, ``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets`` and
+``Budget`` are fetched when first used, so that importing the package costs next to nothing.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ _HOMES = {
     "open": "studies.opening",
     "diff": "studies.comparing",
     "inspect": "studies.inspecting",
+    "preflight": "studies.preflight",
     "Budget": "engine.budget",
     "Encoding": "data.encoding",
     "Explanation": "records.explanation",

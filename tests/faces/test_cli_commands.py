@@ -87,7 +87,19 @@ def test_version_and_help_of_every_command(typed: Run) -> None:
 
     assert typed("--version") == (0, f"{__version__}\n", "")
     assert typed()[0] == 0
-    for name in ("demo", "audit", "explain", "inspect", "evaluate", "compare", "diff", "report", "methods", "metrics"):
+    for name in (
+        "demo",
+        "audit",
+        "preflight",
+        "explain",
+        "inspect",
+        "evaluate",
+        "compare",
+        "diff",
+        "report",
+        "methods",
+        "metrics",
+    ):
         code, out, _ = typed(name, "--help")
         assert code == 0
         assert "--json" in out
@@ -140,6 +152,17 @@ def test_explain_says_what_the_function_says(typed: Run, files: Path) -> None:
     again = json.loads(typed("explain", *question(files), "--rows", "0,1", "--method", "exact_shapley", "--json")[1])
     assert np.array_equal(again["attributions"], kept.attributions)
     assert again["outputs"] == [list(names) for names in kept.outputs]
+
+
+def test_preflight_tells_what_the_model_is(typed: Run, files: Path) -> None:
+    code, out, err = typed("preflight", *question(files), "--out", "p")
+    assert (code, err) == (0, "")
+    assert "They are no probabilities" in out and "methods apply" in out and "it explains image" in out
+    from pellucid.records.preflight import Preflight
+
+    assert Preflight.load("p.json").width
+    told = json.loads(typed("preflight", *question(files), "--json")[1])
+    assert told["meaning"] == "scores" and told["methods"]["shapley"] == "" and told["capabilities"]["gradients"] == ""
 
 
 def test_inspect_tells_of_layers_and_units(typed: Run, files: Path) -> None:

@@ -33,6 +33,10 @@ BELOW: dict[str, tuple[str, ...]] = {
 LATE_BOUND = {
     ("pellucid.records.drawing", "pellucid.reports.drawing"),  # records draw themselves by what reports registers
     ("pellucid.methods.method", "pellucid.methods.smoothed:Smoothed"),  # method.smoothed() returns a method
+    (
+        "pellucid.problem.model",
+        "pellucid.studies.preflight:preflight",
+    ),  # model.preflight(rows) is a study
 }
 """The doors that are opened when they are gone through, against the order of imports."""
 

@@ -26,6 +26,7 @@ PUBLIC = {
     "metrics",
     "open",
     "players",
+    "preflight",
     "read",
     "removals",
     "targets",

@@ -157,16 +157,20 @@ def _flat(parts: Sequence[Tensor]) -> Tensor:
 _FOUND: WeakKeyDictionary[Network, Attended] = WeakKeyDictionary()
 
 
+def attention_of(network: Network) -> Attended:
+    """A network's attention. What it is asked for raises :class:`NotApplicable` where there is none."""
+    if network not in _FOUND:
+        _FOUND[network] = Attended(network)
+    return _FOUND[network]
+
+
 class Attending(Inside, Walker):
     """What a session can ask of a network with attention."""
 
     @property
     def attention(self) -> Attended:
         """The network's attention. What it is asked for raises :class:`NotApplicable` where there is none."""
-        network = self.network
-        if network not in _FOUND:
-            _FOUND[network] = Attended(network)
-        return _FOUND[network]
+        return attention_of(self.network)
 
     def attended(self, fold: Callable[[Maps, Maps], Tensor], *, slopes: bool = False) -> np.ndarray:
         """What ``fold`` makes of the maps, and with ``slopes`` of the target's gradients there, ``Float64[Q, …]``.

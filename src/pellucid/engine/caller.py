@@ -33,7 +33,8 @@ class Learned:
     """What was found out about a model by asking it twice; kept weakly under the user's own object.
 
     ``least`` is the fewest rows it takes at once, ``fixed`` the only number where it takes no other; ``flops`` of
-    one row are NaN where they could not be counted; ``inside`` holds what was found when one looked into it.
+    one row, and the ``bytes`` that its widest operation takes and gives, are NaN where they could not be counted;
+    ``inside`` holds what was found when one looked into it.
     """
 
     batch: int
@@ -42,6 +43,7 @@ class Learned:
     least: int = 1
     fixed: int | None = None
     flops: float = float("nan")
+    bytes: float = float("nan")
     inside: dict[str, Any] = field(default_factory=dict)
 
 
@@ -288,7 +290,8 @@ class Caller:
         shape = tuple(self.inputs.shapes.items()) if self.inputs.opaque is None else ()
         return self.model.version, shape, len(self.inputs) > 1
 
-    def _row(self, rows: list[int]) -> Tensor:
+    def answers(self, rows: list[int]) -> Tensor:
+        """The outputs ``[b, K]`` of some of the inputs' rows as they are."""
         if self.inputs.opaque is not None:
             return self.opaque([self.inputs.opaque[row] for row in rows])
         index = torch.tensor(rows)
@@ -298,22 +301,22 @@ class Caller:
         with torch.no_grad():
             self.learned = learned = Learned(1)
             first = self._first_answer()
-            learned.unstable = _difference(first, self._row([0]))
+            learned.unstable = difference(first, self.answers([0]))
             beside = self._beside_another()
             if beside is not None and not learned.unstable:
-                learned.coupled = _difference(first, beside)
+                learned.coupled = difference(first, beside)
             learned.batch = self._counted()
         return learned
 
     def _first_answer(self) -> Tensor:
         """The first row's answer; on the way it is found how many rows the model takes at once."""
         if self.model.fixed_batch:
-            return self._row([0])
+            return self.answers([0])
         learned, failure = self.learned, None
         for size in SIZES:
             learned.least = size
             try:
-                found = self._row([0])
+                found = self.answers([0])
             except ModelError as error:
                 failure = failure or error
                 continue
@@ -328,7 +331,7 @@ class Caller:
     def _takes(self, size: int) -> bool:
         least, self.learned.least = self.learned.least, size
         try:
-            self._row([0] * size)
+            self.answers([0] * size)
         except ModelError:
             return False
         finally:
@@ -345,7 +348,7 @@ class Caller:
             if fixed == 1:
                 return None
             if len(self.inputs) > 1:
-                return self._row([0, 1])[:1]
+                return self.answers([0, 1])[:1]
             if self.inputs.opaque is not None or not bool(self.inputs.flat.any()):
                 return None
             pair = torch.cat([self.inputs.flat[:1], torch.zeros_like(self.inputs.flat[:1])])
@@ -366,14 +369,14 @@ class Caller:
         row, index = self.inputs.flat[:1].clone(), torch.zeros(1, dtype=torch.long)
         try:
             counted = count_row(lambda: self.outputs(row, index))  # the model alone: taking the row is no work of its
-            self.learned.flops = counted.flops
+            self.learned.flops, self.learned.bytes = counted.flops, counted.widest
             return counted.batch()
         except ModelError:  # it just answered this row, so it is the counting that it does not bear
             return uncounted(self.inputs.width)
 
 
-def _difference(a: Tensor, b: Tensor) -> float:
-    """The largest relative difference, 0 where it is within rounding."""
+def difference(a: Tensor, b: Tensor) -> float:
+    """The largest relative difference of two answers ``[b, K]``, 0 where it is within rounding."""
     a, b = a.double(), b.double()
     if a.shape != b.shape or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
         return 0.0  # what is not finite is reported, with its row, by the pass that binds the target

@@ -97,7 +97,7 @@ def opened(
             row = int(order[np.argwhere(~np.isfinite(full))[0][0]])
             raise ModelError("the model's output is NaN or infinite", where=f"row {row}")
         answers = outputs.double().cpu().numpy()
-        run = Opened(problem, caller, target, answers, order, _learned_cautions(caller), budget or Budget())
+        run = Opened(problem, caller, target, answers, order, learned_cautions(caller), budget or Budget())
         for places in _by_count(problem, order):
             session = _session(run, places, full, key, int(seed), first)
             if references is not None:
@@ -153,7 +153,8 @@ def _by_count(problem: Problem, order: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(counts == count) for count in np.unique(counts)]
 
 
-def _learned_cautions(caller: Caller) -> list[Caution]:
+def learned_cautions(caller: Caller) -> list[Caution]:
+    """What was noticed about the model while it was learned how to ask it."""
     cautions = []
     if caller.learned.unstable:
         cautions.append(Caution.of("not_repeatable", "red", difference=caller.learned.unstable))

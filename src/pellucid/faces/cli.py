@@ -1,4 +1,4 @@
-"""The command line: ``pellucid demo``, ``audit``, ``explain``, ``evaluate``, ``compare``, ``diff``, ``report``, lists.
+"""The command line: a command for each study, and lists of what there is.
 
 A command reads its words, calls one study and shows what it returned. What is dear to import is imported inside the
 commands, so that help comes at once.
@@ -122,6 +122,33 @@ def audit(
         listener=desk.listener,
     )
     return showing.studies(desk, [found], found.report, language)
+
+
+@app.command(cls=Command)
+def preflight(
+    context: typer.Context,
+    model: options.Model,
+    data: options.Data,
+    rows: options.Rows = "0:8",
+    label: options.Label = None,
+    encoding: options.Encoding = None,
+    weights: options.Weights = None,
+    arguments: options.Arguments = "",
+    outputs: options.Outputs = "",
+    schema: options.Schema = None,
+    read: options.Read = None,
+    seed: options.Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Keep what was found in this .json file.")] = None,
+    language: options.Language = "en",
+    trust: options.Trust = False,
+) -> None:
+    """What is this model? Its outputs, steadiness, costs and capabilities, and the methods that apply to it."""
+    from ..studies.asking import preflight_files
+
+    desk = _desk(context)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    found = preflight_files(sources, rows=rows, listener=desk.listener)
+    showing.preflight(desk, found, language, None if out is None else found.save(out))
 
 
 # One question --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..records.answer import Answer
     from ..records.explanation import Explanation
     from ..records.inspection import Inspection
+    from ..records.preflight import Preflight
     from ..records.schema import Schema
     from ..records.score import Scores
     from ..records.study import Failure, Study
@@ -96,6 +97,22 @@ def answer(
     if kept is not None:
         page.say(say("terminal.written", language, path=kept))
     return None
+
+
+def preflight(desk: Desk, found: Preflight, language: str, kept: Path | None) -> None:
+    """What the model is, what to be careful of, and why methods do not apply."""
+    from ..reports.words import Words, cut
+
+    page, words = desk.page, Words(language)
+    page.record(found.to_dict() | ({} if kept is None else {"file": kept}))
+    for line in found.text(language).splitlines():
+        page.say(line)
+    for caution in found.warnings:
+        page.say(f"  • {caution.marked(language)}", COLOUR[caution.severity])
+    for reason, names in found.reasons.items():
+        page.say(f"  – {cut(reason, 200)}: {words.joined(names)}")
+    if kept is not None:
+        page.say(say("terminal.written", language, path=kept))
 
 
 def inspection(desk: Desk, found: Inspection, language: str, kept: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.attending import Attended
+from ..engine.attending import Attended, attention_of
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..engine.walking import Network
 from ..problem.model import Differentiable, Traceable
 from ..records.amounts import Z
 from ..records.messages import Caution
@@ -53,8 +55,12 @@ class AttentionMethod(Method):
     signed: ClassVar[bool] = False
     default: ClassVar[bool] = False
 
+    def manner(self, network: Callable[[], Network]) -> None:
+        """No walk; but what has no attention that can be followed is refused before a row is asked."""
+        _ = attention_of(network()).chain
+
     def estimate(self, session: Session) -> Estimate:
-        chain, owner = session.attention.chain, session.attention.owner  # what cannot be followed is refused first
+        chain, owner = session.attention.chain, session.attention.owner
         found = self.tokens(session)
         values = by_player(session, found.values)
         told, cautions = erasure(session, values, self.name, self.erased, self.draws)

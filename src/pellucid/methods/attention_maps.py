@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from ..engine.attending import Maps
+from ..engine.attending import Maps, attention_of
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..engine.walking import Network
 from ..problem.model import Differentiable, Traceable
 from ..records.answer import Answer
 from ..records.attention import AttentionMaps as Record
@@ -42,6 +44,10 @@ class AttentionMaps(Method):
     signed: ClassVar[bool] = False
     default: ClassVar[bool] = False
     known_as: ClassVar[tuple[str, ...]] = ("attention", "raw_attention")
+
+    def manner(self, network: Callable[[], Network]) -> None:
+        """No walk; but what has no attention is refused before a row is asked."""
+        _ = attention_of(network()).attentions
 
     def estimate(self, session: Session) -> Estimate:
         attention = session.attention

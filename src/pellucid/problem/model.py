@@ -10,13 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..records.errors import ModelError
 from ..records.messages import Caution
+
+if TYPE_CHECKING:
+    from ..records.preflight import Preflight
 
 Rows = Mapping[str, Tensor] | list[Any]
 """A batch in model space: named tensors with one leading dimension, or the opaque rows of a black box."""
@@ -56,6 +59,12 @@ class Model(ABC):
     def version(self) -> tuple[int, ...]:
         """Changes whenever the weights or the parts do; what was learned about an older version is dropped."""
         return ()
+
+    def preflight(self, rows: Any) -> Preflight:
+        """What this model is found to be on a few of ``rows``; see :func:`pellucid.preflight`."""
+        from ..studies.preflight import preflight
+
+        return preflight(self, rows)
 
     def untouched(self) -> AbstractContextManager[None]:
         """A context on whose leaving the user's model is as it was before, also after an exception."""

@@ -14,6 +14,8 @@ from . import drawing
 from .answer import FORMAT, packed, read_record
 from .errors import StoreError, UnknownName
 from .files import write_bytes
+from .messages import marked
+from .preflight import Preflight
 from .trace import Layer
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Inspection:
     shown_units: ``Int[S]`` units of ``notes["pictured"]``; ``regions`` ``Int[S, k, 4]``, what of each top picture drove
         them: top, left, bottom, right; ``pictures``: those pictures ``[S, k, …]``. None where rows are no pictures.
     alignment: the mean cosine between gradients at a row and 1 % of the way to another: 1 smooth, 0 shattered.
+    preflight: what the model was found to be before it was looked into.
     """
 
     layers: tuple[Layer, ...]
@@ -79,6 +82,7 @@ class Inspection:
     alignment: float = float("nan")
     model: str = ""
     seed: int = 0
+    preflight: Preflight | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -131,6 +135,7 @@ class Inspection:
             "layers": [[layer.name, layer.kind, list(layer.shape)] for layer in self.layers],
             "labels": list(self.labels), "shown_layers": list(self.shown_layers), "alignment": self.alignment,
             "model": self.model, "seed": self.seed, "notes": dict(self.notes),
+            "preflight": None if self.preflight is None else self.preflight.to_dict(),
         }  # fmt: skip
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
@@ -143,8 +148,10 @@ class Inspection:
         data, arrays = read_record(path)
         if data["record"] != "inspection":
             raise StoreError(f"this file holds {data['record']}, not an inspection", where=str(path))
+        before = data.get("preflight")  # older ones have none
         return cls(
             **arrays,
+            preflight=None if before is None else Preflight.from_dict(before),
             layers=tuple(Layer(name, kind, tuple(shape)) for name, kind, shape in data["layers"]),
             **{name: tuple(data[name]) for name in ("parameters", "labels", "shown_layers")},
             alignment=float("nan") if data["alignment"] is None else data["alignment"],
@@ -156,4 +163,5 @@ class Inspection:
         told = f"{len(self.layers)} layers, {len(self.units)} units over {len(self)} rows"
         return (
             f"Inspection of {self.model}: {told}: {dead} dead, {int(self.saturated.sum())} saturated, {twin} duplicates"
+            + marked(() if self.preflight is None else self.preflight.warnings)
         )

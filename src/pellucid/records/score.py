@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .messages import Caution, marked
+from .preflight import Preflight
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,18 @@ class Score:
 
 
 class Scores(tuple[Score, ...]):
-    """Scores of one or more explanations by one or more metrics."""
+    """Scores of one or more explanations by one or more metrics.
+
+    ``preflight`` is what the model was found to be before it was judged by, where that was looked at.
+    """
+
+    preflight: Preflight | None = None
+
+    def after(self, preflight: Preflight) -> Scores:
+        """The same scores with what the model was found to be."""
+        made = Scores(self)
+        made.preflight = preflight
+        return made
 
     def to_frame(self) -> pd.DataFrame:
         """Columns: method, metric, value, stderr, better, control (the best control's value), status (the verdict)."""
@@ -134,7 +146,8 @@ class Scores(tuple[Score, ...]):
         lines = [self.to_frame().to_string(index=False, float_format=lambda value: f"{value:.4g}")]
         for score in self:
             lines += [f"  – {score.metric} of {score.method} {score.status}: {score.reason}"] if score.reason else []
-        return "\n".join(lines) + marked(self.warnings)
+        before = () if self.preflight is None else self.preflight.warnings
+        return "\n".join(lines) + marked((*before, *self.warnings))
 
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(index=False)

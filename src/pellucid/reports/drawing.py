@@ -12,6 +12,7 @@ from pellucid.records.flow import Flow
 from pellucid.records.importance import Importance
 from pellucid.records.inspection import Inspection
 from pellucid.records.interactions import Interactions
+from pellucid.records.preflight import Preflight
 from pellucid.records.recording import Recording
 from pellucid.records.rules import Rules
 from pellucid.records.sets import Sets
@@ -279,6 +280,20 @@ def html_recording(found: Recording) -> str:
     from . import html
 
     return html.recording_snippet(found)
+
+
+@register("text", Preflight)
+def text_preflight(found: Preflight, language: str = "en") -> str:
+    from . import before
+
+    return before.text(found, language)
+
+
+@register("html", Preflight)
+def html_preflight(found: Preflight) -> str:
+    from . import html
+
+    return html.preflight_snippet(found)
 
 
 @register("html", Study)

@@ -19,10 +19,11 @@ from pellucid.records.errors import InputError
 from pellucid.records.importance import Importance
 from pellucid.records.inspection import Inspection
 from pellucid.records.messages import LANGUAGES, RANK
+from pellucid.records.preflight import Preflight
 from pellucid.records.recording import Recording
 from pellucid.records.study import Study
 
-from . import export, inspected, overall, recorded
+from . import before, export, inspected, overall, recorded
 from .chapter import CASES, Chapter, embedded
 from .figures.theme import DARK
 from .overview import facts, summary, terms, warning
@@ -178,6 +179,22 @@ def recording_snippet(found: Recording, *, language: str = "en") -> str:
     page = _environment().get_template("snippet.html.j2")
     still, told = export.data_uri(found.plot(language=language)), recorded.paragraphs(found, language)
     return page.render(t=Words(language), head=cut(found.notes["model"]), still=still, told=told, warnings=[])
+
+
+def preflight_snippet(found: Preflight, *, language: str = "en") -> str:
+    """A fragment for notebooks: what a model is, and what to be careful of. Without scripts."""
+    words = Words(language)
+    return (
+        _environment()
+        .get_template("snippet.html.j2")
+        .render(
+            t=words,
+            head=cut(found.model),
+            still="",
+            told=before.paragraphs(found, language),
+            warnings=[warning(caution, words) for caution in found.warnings],
+        )
+    )
 
 
 def card(study: Study, *, language: str = "en") -> str:

@@ -11,7 +11,7 @@ from pellucid.records.explanation import Explanation
 from pellucid.records.finding import Finding
 from pellucid.records.study import Study
 
-from . import comparison, figures, narrative, overall, path, recorded
+from . import before, comparison, figures, narrative, overall, path, recorded
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
 from .overview import warning
 from .words import Words, cell, cut, number, percent
@@ -25,6 +25,7 @@ def sections(chapter: Chapter) -> list[Section]:
     """Every section that has something to say, in the order of the page."""
     judged = (comparison.methods, comparison.agreement, comparison.truth)
     made = (
+        _before,
         _performance,
         _cases,
         _path,
@@ -38,6 +39,25 @@ def sections(chapter: Chapter) -> list[Section]:
         _command,
     )
     return [section for make in made if (section := make(chapter)) is not None]
+
+
+def _before(chapter: Chapter) -> Section | None:
+    """What the model was found to be before it was asked why."""
+    found, words = chapter.study.preflight, chapter.words
+    if found is None:
+        return None
+    gap = "" if words.language == "zh" else " "
+    section = chapter.section("before", gap.join(before.paragraphs(found, words.language)))
+    columns = [words("col_item"), words("col_value")]
+    section.tables.append(Grid(words("table_before"), columns, before.facts(found, words), folded=True))
+    lines = [
+        [cut(reason, 300), words.joined([words.method(name) for name in names])]
+        for reason, names in found.reasons.items()
+    ]
+    if lines:
+        label = words("table_not_applicable", count=len(found.methods) - len(found.applicable))
+        section.tables.append(Grid(label, [words("col_reason"), words("col_methods")], lines, folded=True))
+    return section
 
 
 def _performance(chapter: Chapter) -> Section | None:

@@ -12,6 +12,7 @@ from ..records.finding import Finding
 from ..records.flow import Flow
 from ..records.importance import Importance
 from ..records.messages import Caution
+from ..records.preflight import Preflight
 from ..records.profile import Profile
 from ..records.recording import Recording
 from ..records.schema import Schema
@@ -46,6 +47,7 @@ def keep_study(folder: Folder, study: Study) -> None:
         "overall": None if study.overall is None else key_of("overall"),
         "path": None if study.path is None else key_of("path"),
         "recording": None if study.recording is None else key_of("recording"),
+        "preflight": None if study.preflight is None else study.preflight.to_dict(),
         "scores": [score.to_dict() for score in study.scores],
         "findings": [finding.to_dict() for finding in study.findings],
         "failed": [vars(failure) for failure in study.failed],
@@ -79,6 +81,7 @@ def read_study(path: str | Path) -> Study:
 def _study(path: Path, data: dict[str, Any]) -> Study:
     records = {name: Explanation.load(path / "results" / key) for name, key in data["explanations"].items()}
     overall, flow, recording = (data.get(name) for name in ("overall", "path", "recording"))  # older ones have none
+    before = data.get("preflight")
     return Study(
         name=data["name"],
         folder=path,
@@ -90,6 +93,7 @@ def _study(path: Path, data: dict[str, Any]) -> Study:
         overall=None if overall is None else Importance.load(path / "results" / overall),
         path=None if flow is None else Flow.load(path / "results" / flow),
         recording=None if recording is None else Recording.load(path / "results" / recording),
+        preflight=None if before is None else Preflight.from_dict(before),
         scores=Scores(Score.from_dict(score) for score in data["scores"]),
         findings=tuple(Finding.from_dict(finding) for finding in data["findings"]),
         failed=tuple(Failure(**{**failure, "rows": tuple(failure["rows"])}) for failure in data["failed"]),

@@ -22,12 +22,14 @@ from ..records.errors import InputError, NotApplicable, TargetError, shorten
 from ..records.explanation import Explanation
 from ..records.files import read_array
 from ..records.inspection import Inspection
+from ..records.preflight import Preflight
 from ..records.score import Scores
 from .comparing import Comparison, compare
 from .evaluating import evaluate
 from .explaining import explain
 from .inspecting import inspect
 from .plan import BACKGROUND, default_removal, named
+from .preflight import preflight
 
 SLICE = re.compile(r"(-?\d*):(-?\d*)")
 PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
@@ -154,6 +156,11 @@ def explain_files(
     absent = sources.absent(background, chosen)
     asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **absent}
     return explain(sources.network, sources.rows(rows), chosen, listener=listener, **asked)
+
+
+def preflight_files(sources: Sources, *, rows: str = "0:8", listener: Listener | None = None) -> Preflight:
+    """:func:`pellucid.preflight` for files and texts."""
+    return preflight(sources.network, sources.rows(rows), listener=listener)
 
 
 def inspect_files(

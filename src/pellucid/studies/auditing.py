@@ -35,6 +35,7 @@ from ..store.folder import SPENT, Folder, key_of
 from ..store.keeping import keep_study, read_study
 from .checking import checked, predictions
 from .plan import Choices, Plan, planned
+from .preflight import preflight_of
 from .provenance import model_card, provenance
 from .publishing import publish
 from .work import Unit, Workshop, can_fork
@@ -108,12 +109,14 @@ def audit(
         if all(failure.reason != SPENT for failure in study.failed):
             return publish(study, language)
     workshop = _workshop(plan, folder, listener or Silent(), workers, timeout)
+    before = preflight_of(plan.problem, task=data.task, listener=listener)
     explanations, failed = _explained(plan, workshop, clock.at(EXPLAINING))
     overall, unknown = _overall(plan, workshop, clock.at(EXPLAINING))
     path, unseen = _path(plan, workshop, clock.at(EXPLAINING))
     scores, more = _graded(plan, workshop, explanations, clock.at(1.0))
     failed = [*failed, *unknown, *unseen, *more]
     found = {"explanations": explanations, "overall": overall, "path": path, "recording": kept, "scores": scores}
+    found["preflight"] = before
     said = provenance(plan.question, data, began=began, command=command)
     study = _study(plan, folder, found, failed, name=name, provenance=said)
     keep_study(folder, study)

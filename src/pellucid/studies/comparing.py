@@ -17,6 +17,7 @@ from ..problem.problem import Problem
 from ..records.answer import Answer
 from ..records.errors import Cancelled, InputError, PellucidError, shorten
 from ..records.explanation import Explanation
+from ..records.preflight import Preflight
 from ..records.score import Scores
 from ..records.study import Failure, Study
 from ..store.folder import as_json
@@ -45,6 +46,11 @@ class Comparison:
     scores: Scores
     ranking: tuple[tuple[str, float], ...]
     failed: tuple[Failure, ...] = ()
+
+    @property
+    def preflight(self) -> Preflight | None:
+        """What the model was found to be."""
+        return self.scores.preflight
 
     def __repr__(self) -> str:
         lines = [f"{place}. {name} (mean rank {rank:.2f})" for place, (name, rank) in enumerate(self.ranking, 1)]
@@ -209,6 +215,7 @@ def _as_data(study: Study) -> Any:
             "findings": [finding.to_dict() for finding in study.findings],
             "predictions": list(study.predictions),
             "failed": [{**vars(failure), "seconds": 0} for failure in study.failed],
+            "preflight": None if study.preflight is None else {**study.preflight.to_dict(), "costs": []},
         }
     )
 

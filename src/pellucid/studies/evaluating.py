@@ -26,6 +26,7 @@ from ..records.errors import InputError, RemovalError
 from ..records.explanation import Explanation
 from ..records.score import Scores
 from .naming import labels_of
+from .preflight import preflight_of
 
 OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace, "Hide": Hide}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
@@ -83,6 +84,7 @@ def evaluate(
             problem = as_problem(model, rows, target="predicted" if target is None else target, **question)
             record = as_explanation(problem, one, name=key, pooling=pooling)
         problems[key or record.method], judged[key or record.method] = problem, record
+    before = preflight_of(next(iter(problems.values())), listener=listener, whole=False)
     scores = []
     for label, one in judged.items():
         located = is_regions(truth)
@@ -98,7 +100,7 @@ def evaluate(
         )
         chosen = chosen_metrics(metrics, agreement=len(judged) > 1, truth=known is not None, regions=located)
         scores += judge(problems[label], judgement, chosen, seed=seed, controls=controls, listener=listener)
-    return Scores(scores)
+    return Scores(scores).after(before)
 
 
 def chosen_metrics(given: Any, *, agreement: bool = False, truth: bool = False, regions: bool = False) -> list[Metric]:

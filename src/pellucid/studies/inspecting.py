@@ -22,6 +22,7 @@ from ..problem.model import Place, Traceable
 from ..records.errors import InputError, NotApplicable
 from ..records.inspection import QUANTILES, Inspection
 from ..records.trace import Layer
+from .preflight import preflight_of
 
 TOP, SHOWN, EMBEDDED, FILTERS = 5, 6, 3, 64
 """Rows kept of each unit; units whose rows are pictured; layers whose embeddings are drawn; filters kept."""
@@ -59,6 +60,7 @@ def inspect(
     """
     if embedding not in ("pca", "tsne"):
         raise InputError(f"there is no embedding {embedding!r}", fix='choose "pca" or "tsne"')
+    found = preflight_of(as_problem(model, rows, target=target, seed=seed), listener=listener, whole=False)
     seen = _Seen(*_looked(model, rows, layers, target, seed, listener))
     other = None if before is None else _Seen(*_looked(before, rows, layers, target, seed, listener))
     module = _module(seen.model)
@@ -80,6 +82,7 @@ def inspect(
         alignment=float("nan") if seen.line is None else seen.line,
         model=seen.model.name,
         seed=seed,
+        preflight=found,
         notes={"embedding": embedding, "pictured": seen.pictured_name, "rows": len(seen.outputs)},
     )
 
