@@ -73,8 +73,9 @@ def estimator_model(
         except NoTwin as without:
             reason = str(without)
     return FunctionModel(
-        ask.function, name=name, labels=labels, encoding=encoding, output=output, columns=columns, reason=reason
-    )
+        ask.function, name=name, labels=labels, encoding=encoding, output=output, columns=columns,
+        takes_tables=bool(ask.columns), reason=reason,
+    )  # fmt: skip
 
 
 def _best(estimator: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Any function as a model: arrays or lists of words in, numbers out."""
+"""Any function as a model: arrays, tables or lists of words in, numbers out."""
 
 from __future__ import annotations
 
+import copy
 import random
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.frame_codes import FrameCodes
 from ..problem.inputs import WHOLE
 from ..problem.model import Model, Output, Rows, as_columns
 from ..records.errors import ModelError
@@ -20,9 +22,10 @@ from ..records.errors import ModelError
 class FunctionModel(Model):
     """A black box: a function of a batch that returns ``[b]`` or ``[b, K]`` numbers.
 
-    It is given a numpy array (one per input, by name, where there are several), or the opaque rows as a list.
-    ``columns`` are the names that an estimator was fitted with: it is then given a DataFrame with these. ``reason``
-    says why it is no more than a black box.
+    It is given a numpy array (one per input, by name, where there are several), a table where the rows were one (see
+    :meth:`of_tables`), or the opaque rows as a list. ``columns`` are the names that an estimator was fitted with: it is
+    then given a DataFrame with these. ``takes_tables`` is known of estimators. ``reason`` says why it is no more than a
+    black box.
     """
 
     def __init__(
@@ -34,9 +37,10 @@ class FunctionModel(Model):
         encoding: Any = None,
         output: Output | None = None,
         columns: tuple[str, ...] = (),
+        takes_tables: bool | None = None,
         reason: str = "",
     ):
-        self.reason = reason
+        self.takes_tables, self.reason = takes_tables, reason
         self.function, self.labels, self.encoding, self.columns = function, labels, encoding, columns
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.output = output or Output()
@@ -57,7 +61,40 @@ class FunctionModel(Model):
         given = {name: _array(tensor) for name, tensor in rows.items()}
         if set(given) != {WHOLE}:
             return self._as_tensor(self.function(**given))
-        return self._as_tensor(self.function(self._named(given[WHOLE])))
+        return self._as_tensor(self._asked(given[WHOLE]))
+
+    def of_tables(self, codes: FrameCodes) -> FunctionModel:
+        """The same function, for rows that were a table: it is given tables again, with their names and types.
+
+        A function of numbers alone may have been written for arrays: where it fails on its first table it is given
+        arrays from then on.
+        """
+        framed = copy.copy(self)
+        framed.encoding = codes
+        framed.takes_tables = self.takes_tables or (None if codes.plain else True)
+        return framed
+
+    def _asked(self, array: np.ndarray) -> Any:
+        """What the function says to rows ``[b, …]``."""
+        if not isinstance(self.encoding, FrameCodes):
+            return self.function(self._named(array))
+        if self.takes_tables is not None:
+            return self.function(self.encoding.decode(array) if self.takes_tables else array)
+        try:
+            found = self.function(self.encoding.decode(array))
+        except Exception as on_table:  # noqa: BLE001 — a function of arrays may raise anything when it is given a table
+            found = self._on_array(array, on_table)
+            self.takes_tables = False
+            return found
+        self.takes_tables = True
+        return found
+
+    def _on_array(self, array: np.ndarray, on_table: Exception) -> Any:
+        """What the function says to an array after it failed ``on_table``, whose error is told if it fails again."""
+        try:
+            return self.function(array)
+        except Exception:  # noqa: BLE001 — whatever it raises, it was given a table before
+            raise on_table from None
 
     def _named(self, array: np.ndarray) -> Any:
         if not self.columns or array.ndim != 2 or array.shape[1] != len(self.columns):

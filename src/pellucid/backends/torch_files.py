@@ -362,7 +362,10 @@ def _unpickled(path: str | os.PathLike[str]) -> Any:
         with Path(path).open("rb") as file:
             return torch.load(file, weights_only=False, map_location="cpu")
     except Exception as error:  # a pickle may raise anything
-        raise LoadError("the pickle could not be loaded", where=str(path), why=shorten(error, 200)) from error
+        raise LoadError(
+            "the pickle could not be loaded as torch.save wrote it", where=str(path), why=shorten(error, 200),
+            fix="load any other pickle yourself and give the object: pellucid.wrap(joblib.load(path))",
+        ) from error  # fmt: skip
 
 
 def _trusted_module(path: str | os.PathLike[str]) -> nn.Module:

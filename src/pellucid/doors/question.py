@@ -50,6 +50,7 @@ def as_problem(
     """
     model = wrap(model)
     read = as_inputs(model, rows)
+    model = read.model or model
     chosen, cautions = _removal(model, read, background, removal, seed, most)
     units = _units(players, read, fine)
     made = units if isinstance(units, Players) else units.make(read.inputs, _grouping(model, read))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..backends.function import FunctionModel
 from ..backends.token_network import TOKENS, TYPES, refuse_without_encoding
+from ..data.frame_codes import FrameCodes
 from ..data.text_encoding import TextEncoding, raw
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
@@ -21,12 +23,16 @@ from ..records.messages import Caution
 
 @dataclass(frozen=True)
 class Read:
-    """Rows as the model takes them, what kind they are, and the columns' names where they have any."""
+    """Rows as the model takes them, what kind they are, and the columns' names where they have any.
+
+    ``model`` is the model that takes them, where these rows tell more of it than was known before.
+    """
 
     inputs: Inputs
     kind: str
     columns: tuple[str, ...] = ()
     cautions: tuple[Caution, ...] = ()
+    model: Model | None = None
 
 
 def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
@@ -43,6 +49,9 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
         rows = [rows]
     if _is_texts(rows, model.encoding):
         return _texts(model, rows)
+    if isinstance(model, FunctionModel) and (frame := _as_frame(rows)) is not None and model.takes_tables is not False:
+        framed = model.of_tables(FrameCodes.of(_in_order(model, frame)))
+        return replace(_encoded(framed, frame, shown), model=framed)
     if _is_words(rows):
         words = tuple(tuple(row) for row in rows)
         return Read(Inputs(opaque=tuple(map(list, words)), raw=[" ".join(map(str, row)) for row in words]), "words")
@@ -125,6 +134,20 @@ def _is_words(rows: Any) -> bool:
     if empty is not None:
         raise InputError("a text without words has nothing to explain", where=f"row {empty}", fix="leave it out")
     return True
+
+
+def _as_frame(rows: Any) -> Any:
+    """Rows that are a table, or dicts of cells, as a DataFrame; None for any others."""
+    if _is_frame(rows):
+        return rows
+    rows = [rows] if isinstance(rows, Mapping) else rows
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
+        return None
+    if any(isinstance(cell, (Tensor, np.ndarray, list, tuple)) for cell in rows[0].values()):
+        return None
+    import pandas as pd
+
+    return pd.DataFrame(rows)
 
 
 def _is_frame(rows: Any) -> bool:
