@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..problem.inputs import Inputs
 from ..problem.model import Beginning, Countable, Differentiable, Model
-from ..records.errors import Cancelled, ModelError, NotApplicable, PellucidError, shorten
+from ..records.errors import Cancelled, EncodingError, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row, uncounted
 
@@ -353,7 +353,7 @@ class Caller:
                 return None
             pair = torch.cat([self.inputs.flat[:1], torch.zeros_like(self.inputs.flat[:1])])
             return self.outputs(pair, torch.zeros(2, dtype=torch.long))[:1]
-        except ModelError:
+        except (ModelError, EncodingError):  # where an encoding makes tables of them, zeros may be no row
             if not fixed and not self._takes(2):
                 self.learned.fixed = 1
             return None
