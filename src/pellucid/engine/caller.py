@@ -18,7 +18,7 @@ from ..problem.inputs import Inputs
 from ..problem.model import Beginning, Countable, Differentiable, Model
 from ..records.errors import Cancelled, EncodingError, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
-from .memory import OPAQUE_BATCH, count_row, uncounted
+from .memory import OPAQUE_BATCH, count_row, processor, uncounted
 
 MOST_LEARNED = 16
 """Versions and row shapes remembered per model."""
@@ -370,7 +370,7 @@ class Caller:
         try:
             counted = count_row(lambda: self.outputs(row, index))  # the model alone: taking the row is no work of its
             self.learned.flops, self.learned.bytes = counted.flops, counted.widest
-            return counted.batch()
+            return counted.batch(processor(row.device))
         except ModelError:  # it just answered this row, so it is the counting that it does not bear
             return uncounted(self.inputs.width)
 

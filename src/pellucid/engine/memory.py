@@ -8,7 +8,8 @@ quantities of a forward pass of one row (operation by operation):
 * *spread*: enough work that the fixed cost of launching the operations stays below 2 %;
 * *fit*: as many rows as keep the widest operation's input and output within 1 MiB of cache.
 
-B = max(need, min(spread, fit)), capped by memory, rounded to a power of two.
+B = max(need, min(spread, fit)), capped by memory, rounded to a power of two. An accelerator has no cache to fit, more
+positions to fill and work to hide its launches behind: there B = max(need, spread), capped by the memory that is free.
 """
 
 from __future__ import annotations
@@ -29,10 +30,35 @@ OPAQUE_BATCH = 256
 LARGEST_BATCH = 8192
 LAUNCH = 10e-6
 OVERHEAD = 0.02
-SPEED = 80e9
 CACHE = 2**20
 POSITIONS = {"convolution": 128, "product": 512}
-MEMORY = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What a batch is chosen for.
+
+    ``speed`` in FLOPs a second; ``cache`` and ``memory`` in bytes; ``positions`` is how many times as many positions
+    as a core a product needs to run at full speed; ``largest`` the most rows at once.
+    """
+
+    speed: float = 80e9
+    cache: float = CACHE
+    memory: float = 2 * 2**30
+    positions: int = 1
+    largest: int = LARGEST_BATCH
+
+
+CORE = Processor()
+SPEED = CORE.speed
+
+
+def processor(device: torch.device) -> Processor:
+    """A core, or an accelerator with a quarter of the memory that it has free: a walk back keeps what it passed."""
+    if device.type != "cuda":
+        return CORE
+    free, _ = torch.cuda.mem_get_info(device)
+    return Processor(2e13, float("inf"), free / 4, 64, 2**17)
 
 
 def uncounted(width: int) -> int:
@@ -51,17 +77,20 @@ class Count:
     operations: int = 0
     flops: float = 0.0
     widest: float = 1.0
+    held: float = 1.0
+    """Bytes of everything that was made, which a pass with gradients keeps."""
     needs: list[tuple[float, float]] = field(default_factory=list)
     """(FLOPs, rows needed) of each product and convolution."""
 
-    def batch(self) -> int:
+    def batch(self, on: Processor = CORE) -> int:
         """The best number of rows at once."""
-        need = self._need()
-        per_row = max(self.flops, 1.0) / SPEED
+        need = self._need() * on.positions
+        per_row = max(self.flops, 1.0) / on.speed
         spread = self.operations * LAUNCH / OVERHEAD / per_row
-        best = max(need, min(spread, CACHE / self.widest))
-        best = min(best, MEMORY / (4 * self.widest), LARGEST_BATCH)
-        return max(1, 2 ** round(log2(max(best, 1.0))))
+        best = max(need, min(spread, on.cache / self.widest))
+        room = 4 * self.widest if on is CORE else self.held
+        best = min(best, on.memory / room, on.largest)
+        return max(1, 2 ** (round if on is CORE else int)(log2(max(best, 1.0))))
 
     def _need(self) -> float:
         """The 80th percentile, weighted by FLOPs, of the rows its products need."""
@@ -101,6 +130,7 @@ class Counter(TorchDispatchMode):
         count = self.count
         count.operations += 1
         flowing = _flowing(packet, tensors)
+        count.held += sum(t.numel() * t.element_size() for t in made)
         count.widest = max(count.widest, float(sum(t.numel() * t.element_size() for t in [*flowing, *made])))
         if packet not in flop_registry:
             return
