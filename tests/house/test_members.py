@@ -23,7 +23,7 @@ CHOICES = {
     "better": {"higher", "lower", "neither"},
 }
 AXIOMS = {"completeness", "null_player", "symmetry", "linearity", "implementation_invariance"}
-MODALITIES = {"table", "image", "tensor", "text", "series", "graph", "multimodal", "opaque"}
+MODALITIES = {"table", "image", "tensor", "text", "words", "series", "graph", "multimodal", "opaque"}
 
 
 def kind_of(room: str, name: str) -> Any:

@@ -45,6 +45,8 @@ EXPECTED = {
     "deconvolution": 2,
     "lime_neighbours": 9,
     "edge_filter": 2,
+    "word_length": 1,
+    "frequency": 1,
     "rise": 2,
     **dict.fromkeys(ON_IMAGES, 2),
     **dict.fromkeys(OF_LAYERS, 9),

@@ -12,7 +12,7 @@ import pellucid
 from pellucid.data.encoding import Encoding
 from pellucid.data.profiling import profile
 from pellucid.data.text_profile import LENGTHS, WORDS
-from pellucid.data.texts import words_of
+from pellucid.measures.vocabulary import words_of
 from pellucid.records.errors import InputError, UnknownName
 from pellucid.records.profile import Profile
 from pellucid.records.regions import Spans

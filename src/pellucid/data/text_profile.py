@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from ..measures.vocabulary import words_of
 from ..records.errors import shorten
 from ..records.messages import Caution
 from ..records.profile import ColumnProfile
 from .dataset import Dataset
-from .texts import words_of
 
 TELLING = 30
 """Words that are shown."""

@@ -1,14 +1,10 @@
-"""Columns of free writing: how they are told from categories, what is refused in them, and their words for counting."""
+"""Columns of free writing: how they are told from categories, and what is refused in them."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable
-
 import numpy as np
 
+from ..measures.vocabulary import words_of
 from ..records.errors import InputError, shorten
 from .cells import rows_named
 
@@ -18,24 +14,6 @@ DISTINCT = 0.5
 """Of sentences in free writing at least so many are different."""
 SAMPLE = 2000
 """Cells by which a column is told."""
-# Scripts without blanks between words: one letter counts as a word, as it does when such a text is explained.
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+(?:['’-][^\W{UNSPACED}]+)*")
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text for counting: small letters, no punctuation, letter by letter where no blanks part them."""
-    return [word.casefold() for word in WORD.findall(unicodedata.normalize("NFC", text))]
-
-
-def counts_of(texts: Iterable[str]) -> Counter[str]:
-    """Word → in how many of the texts it stands."""
-    found: Counter[str] = Counter()
-    for text in texts:
-        found.update(set(words_of(text)))
-    return found
 
 
 def looks_like_text(values: np.ndarray, empty: np.ndarray) -> bool:

@@ -107,13 +107,22 @@ def _bound_columns(target: BoundTarget) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _refuse_unusable(values: np.ndarray, given: Any, problem: Problem) -> None:
-    """Attributions of other rows, of too many or too few, or with NaN in them."""
+    """Attributions of other rows, of too many or too few, or with NaN in them; beyond a row's players there may be."""
     _refuse_other_rows(problem, given)
-    if not np.isfinite(values).all():
-        rows = np.unique(np.argwhere(~np.isfinite(values))[:, 0])[:3]
+    faults = ~np.isfinite(values)
+    if values.shape[:2] == (len(problem.inputs), problem.players.most):
+        faults[_beyond(problem)] = False
+    if faults.any():
+        rows = np.unique(np.argwhere(faults)[:, 0])[:3]
         raise InputError("the attributions hold NaN or infinity", where=f"row {', '.join(map(str, rows))}")
     if len(values) != len(problem.inputs):
         raise InputError(f"attributions for {len(values)} rows, but {len(problem.inputs)} rows were given")
+
+
+def _beyond(problem: Problem) -> np.ndarray:
+    """``Bool[N, n]``: where a row has no player."""
+    counts = np.broadcast_to(problem.players.counts, len(problem.inputs))
+    return np.arange(problem.players.most) >= counts[:, None]
 
 
 def _values(given: Any, problem: Problem, outputs: int) -> tuple[np.ndarray, str]:
@@ -121,6 +130,9 @@ def _values(given: Any, problem: Problem, outputs: int) -> tuple[np.ndarray, str
     if not isinstance(given, (np.ndarray, Tensor, list, tuple)) and hasattr(given, "values"):
         label = type(given).__module__.split(".")[0]
         given = given.values() if callable(given.values) else given.values
+    ragged = _padded(given, problem)
+    if ragged is not None:
+        return ragged, label
     if isinstance(given, (tuple, list)) and given and all(isinstance(part, (Tensor, np.ndarray)) for part in given):
         return _joined([_as_double(part) for part in given], problem, outputs), label
     if isinstance(given, Tensor):
@@ -129,6 +141,28 @@ def _values(given: Any, problem: Problem, outputs: int) -> tuple[np.ndarray, str
         return _with_rows(np.asarray(given, dtype=np.float64), problem), label
     except (TypeError, ValueError) as error:
         raise InputError(f"a {type(given).__name__} is not attributions", why=str(error)) from error
+
+
+def _padded(given: Any, problem: Problem) -> np.ndarray | None:
+    """Rows of different lengths, a number (or ``[T]`` of them) for each player, with NaN beyond; None for all else."""
+    objects = isinstance(given, np.ndarray) and given.dtype.kind == "O"
+    rows = given if objects or isinstance(given, (list, tuple)) else ()
+    counts = np.broadcast_to(problem.players.counts, len(problem.inputs))
+    if (
+        len(set(counts.tolist())) < 2
+        or [len(row) if hasattr(row, "__len__") else -1 for row in rows] != counts.tolist()
+    ):
+        return None
+    try:
+        parts = [np.asarray(row, dtype=np.float64) for row in rows]
+    except (TypeError, ValueError):
+        return None
+    if len({part.shape[1:] for part in parts}) > 1:
+        return None
+    padded = np.full((len(parts), problem.players.most, *parts[0].shape[1:]), np.nan)
+    for row, part in enumerate(parts):
+        padded[row, : len(part)] = part
+    return padded
 
 
 def _as_double(part: Tensor | np.ndarray) -> Tensor:
@@ -230,7 +264,7 @@ def _per_player(problem: Problem, values: np.ndarray, pooling: str) -> np.ndarra
     N, n, T = len(values), problem.players.most, values.shape[-1]
     flat = values.reshape(N, -1, T)
     if flat.shape[1] == n and (problem.inputs.opaque is not None or n != problem.inputs.width):
-        return flat
+        return np.where(_beyond(problem)[:, :, None], np.nan, flat)
     if problem.players.every_element:
         return np.abs(flat) if pooling == "norm" else flat
     laid = np.full((N, n, T), np.nan)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
+from typing import Annotated, ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..measures.vocabulary import counts_of, rarity
 from .method import Method
 
 
@@ -84,3 +87,55 @@ class EdgeFilter(Method):
 
     def cost(self, players: int) -> float:
         return 0.0
+
+
+@dataclass(frozen=True)
+class WordLength(Method):
+    """How many letters each part of a text has: long words carry meaning, whatever the model does with them."""
+
+    name: ClassVar[str] = "word_length"
+    title: ClassVar[str] = "Word length"
+    source: ClassVar[str] = "control"
+    role: ClassVar[str] = "control"
+    kinds: ClassVar[tuple[str, ...]] = ("text", "words")
+    signed: ClassVar[bool] = False
+
+    def estimate(self, session: Session) -> Estimate:
+        names = [session.names(question) for question in range(session.questions)]
+        letters = [[sum(map(str.isalnum, name)) for name in own] for own in names]
+        return Estimate(np.array(letters, dtype=np.float64))
+
+    def cost(self, players: int) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Frequency(Method):
+    """How rare each part of a text is: rare words look like reasons, whatever the model does with them.
+
+    Counted in ``texts``, best those of training; without any, each explained text is compared with itself alone.
+    """
+
+    texts: Annotated[tuple[str, ...], "the texts in which words are counted; none: the explained text itself"] = ()
+
+    name: ClassVar[str] = "frequency"
+    title: ClassVar[str] = "Rare words"
+    source: ClassVar[str] = "control; Spärck Jones 1972, J Documentation 28, inverse document frequency"
+    role: ClassVar[str] = "control"
+    kinds: ClassVar[tuple[str, ...]] = ("text", "words")
+    signed: ClassVar[bool] = False
+
+    def estimate(self, session: Session) -> Estimate:
+        names = [session.names(question) for question in range(session.questions)]
+        if self.texts:
+            counts = _counts(self.texts)
+            return Estimate(np.array([rarity(own, counts, len(self.texts)) for own in names]))
+        return Estimate(np.array([rarity(own, counts_of(own), len(own)) for own in names]))
+
+    def cost(self, players: int) -> float:
+        return 0.0
+
+
+@lru_cache(maxsize=4)
+def _counts(texts: tuple[str, ...]) -> Counter[str]:
+    return counts_of(texts)

@@ -14,7 +14,7 @@ from ..engine.budget import Budget
 from ..engine.engine import Opened, opened
 from ..engine.listener import Listener, Silent
 from ..engine.session import Session
-from ..methods.controls import EdgeFilter, InputMagnitude, RandomControl
+from ..methods.controls import EdgeFilter, Frequency, InputMagnitude, RandomControl, WordLength
 from ..methods.method import Method
 from ..problem.problem import Problem
 from ..problem.target import BoundTarget
@@ -48,6 +48,7 @@ class Judgement:
     others: explanations of the same rows and targets by other methods, for agreement.
     truth: the known contributions of the same rows.
     regions: where in these rows the evidence is known to lie.
+    texts: texts in which a control counts how rare words are; without any, the explained ones.
     label: what to call it among others; by default the method's name.
     """
 
@@ -57,11 +58,19 @@ class Judgement:
     others: Mapping[str, Explanation] = field(default_factory=dict)
     truth: Explanation | None = None
     regions: Regions | None = None
+    texts: tuple[str, ...] = ()
     label: str = ""
 
     @property
     def name(self) -> str:
         return self.label or self.explanation.method
+
+    @property
+    def texts_counted(self) -> tuple[str, ...]:
+        """The texts in which words are counted: those given, else the explained ones."""
+        rows = self.explanation.rows
+        own = rows if isinstance(rows, (list, tuple)) else ()
+        return self.texts or tuple(row for row in own if isinstance(row, str))
 
     def again(self) -> Explainer | None:
         if self.explainer is not None:
@@ -191,7 +200,7 @@ def _over_parts(metric: Metric, judgement: Judgement, run: Opened, controls: boo
         found.rows += rows.tolist()
         found.curves.append((judged.curves, int(np.isfinite(found.values[rows]).sum())))
         if controls and metric.controlled:
-            for name, values in _controls(metric, case).items():
+            for name, values in _controls(metric, case, judgement).items():
                 found.controls.setdefault(name, np.full(N, np.nan))[rows[: len(values)]] = values
     if not found.rows:
         raise refusals[0]
@@ -258,8 +267,8 @@ def _per_row(values: np.ndarray, rows: int) -> np.ndarray:
     return values.reshape(rows, -1).mean(1)
 
 
-def _controls(metric: Metric, case: Case) -> dict[str, np.ndarray]:
-    """The metric's values for attributions that know nothing: random ones (ten draws), |input|, image edges.
+def _controls(metric: Metric, case: Case, judgement: Judgement) -> dict[str, np.ndarray]:
+    """The metric's values for attributions that know nothing: random ones (ten draws), |input|, edges, rare words.
 
     ``Float64[rows]`` each, of the case's first rows; NaN where there is nothing to say.
     """
@@ -268,7 +277,7 @@ def _controls(metric: Metric, case: Case) -> dict[str, np.ndarray]:
     random = RandomControl()
     draws = [_control_values(metric, small, random, session.reseeded(draw, "random")) for draw in range(DRAWS)]
     found["random"] = _mean_of_draws(np.array(draws))
-    for control in (InputMagnitude(), EdgeFilter()):
+    for control in (InputMagnitude(), EdgeFilter(), WordLength(), Frequency(judgement.texts_counted)):
         if session.kind in control.kinds:
             found[control.name] = _control_values(metric, small, control, session)
     return {name: values for name, values in found.items() if np.isfinite(values).any()}

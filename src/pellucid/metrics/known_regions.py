@@ -20,7 +20,7 @@ def known(case: Case) -> np.ndarray:
     if case.inside is None:
         raise NotApplicable(
             "where the evidence lies is not known",
-            fix="pass truth=, a mask of True and False for each pixel, or Boxes",
+            fix="pass truth=: a mask of True and False for each pixel, Boxes, or Spans of the texts",
         )
     return case.inside
 
@@ -31,9 +31,12 @@ def counted(values: np.ndarray, counts: Counts) -> np.ndarray:
 
 
 def elements_of(case: Case) -> np.ndarray:
-    """How many elements each player has, ``Int[Q, n]``; all alike for opaque rows."""
+    """How many elements each player has, ``Int[Q, n]``; all alike for opaque rows, and for the words of a text.
+
+    A long word is one word, however many tokens a network makes of it.
+    """
     session = case.session
-    if session.opaque:
+    if session.opaque or session.players.spans:
         return np.ones_like(case.values, dtype=int)
     labels = session.players.labels
     sizes = np.stack([np.bincount(row[row >= 0], minlength=session.n) for row in labels])

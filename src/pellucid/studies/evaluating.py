@@ -30,8 +30,12 @@ from .preflight import preflight_of
 
 OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace, "Hide": Hide}
 """Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
-OF_REGIONS = ("pointing_game", "relevance_mass", "relevance_rank")
+OF_REGIONS = ("evidence_auroc", "evidence_auprc", "pointing_game", "relevance_mass", "relevance_rank")
 """Metrics that ask where the evidence is known to lie."""
+OF_TEXTS = ("comprehensiveness", "sufficiency")
+"""Metrics that are usual for texts."""
+TEXTS = ("text", "words")
+"""The modalities that are texts."""
 CONDITIONAL = {"ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest}
 """Removals that are made again from their rows and settings; of any other kept rows are all there is to say."""
 
@@ -53,7 +57,8 @@ def evaluate(
     seed: int = 0,
     listener: Listener | None = None,
 ) -> Scores:
-    """Score explanations of ``rows`` by metrics, each beside random numbers, |input| and (for images) an edge filter.
+    """Score explanations of ``rows`` by metrics, each beside random numbers and what else knows nothing of the model:
+    |input|, an edge filter for images, rare and long words for texts.
 
     Parameters
     ----------
@@ -63,7 +68,8 @@ def evaluate(
         makes a right explanation look wrong.
     metrics: ``"default"``, names or Metric objects.
     truth: what is known of the same rows: their contributions, an array ``[N, n]`` or an Explanation; or where the
-        evidence lies, a mask of truth values (``[N, n]``, ``[N, height, width]``, the rows' own shape) or ``Boxes``.
+        evidence lies, a mask of truth values (``[N, n]``, ``[N, height, width]``, the rows' own shape), ``Boxes``, or
+        ``Spans`` of texts.
     pooling: how element values made elsewhere become a player's: ``"sum"`` or ``"norm"``.
     explainer: for attributions made elsewhere, a function from model-space rows (a tensor; a dict of tensors by name
         where the model takes several) to attributions of the same target, so that they can be made again.
@@ -98,19 +104,23 @@ def evaluate(
             regions=as_regions(problems[label], truth) if located else None,
             label=label,
         )
-        chosen = chosen_metrics(metrics, agreement=len(judged) > 1, truth=known is not None, regions=located)
+        added = {"agreement": len(judged) > 1, "truth": known is not None, "regions": located}
+        chosen = chosen_metrics(metrics, **added, texts=problems[label].kind in TEXTS)
         scores += judge(problems[label], judgement, chosen, seed=seed, controls=controls, listener=listener)
     return Scores(scores).after(before)
 
 
-def chosen_metrics(given: Any, *, agreement: bool = False, truth: bool = False, regions: bool = False) -> list[Metric]:
+def chosen_metrics(
+    given: Any, *, agreement: bool = False, truth: bool = False, regions: bool = False, texts: bool = False
+) -> list[Metric]:
     """Metrics from ``"default"``, a name, a Metric, or a list of these.
 
-    The default ones, and agreement between methods and with the truth where there are any to agree with, and those of
-    known regions where there are such.
+    The default ones, and agreement between methods and with the truth where there are any to agree with, those of
+    known regions where there are such, and those of texts.
     """
     if isinstance(given, str) and given == "default":
-        added = {"agreement": agreement, "truth_correlation": truth, **dict.fromkeys(OF_REGIONS, regions)}
+        added = {"agreement": agreement, "truth_correlation": truth}
+        added |= {**dict.fromkeys(OF_REGIONS, regions), **dict.fromkeys(OF_TEXTS, texts)}
         return [kind() for name, kind in everything("metrics").items() if kind.default or added.get(name)]
     return [find("metrics", one) for one in (given if isinstance(given, (list, tuple)) else [given])]
 

@@ -29,7 +29,7 @@ from ..records.explanation import Explanation
 from ..records.files import digest, digest_array
 from ..records.regions import Regions
 from ..store.folder import as_json, key_of
-from .evaluating import chosen_metrics
+from .evaluating import TEXTS, chosen_metrics
 from .naming import labelled
 from .provenance import model_card
 
@@ -97,7 +97,7 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     known = None if choices.truth is None or regions is not None else choices.truth
     truth = None if known is None else _truth(known, problem, explained, background)
     chosen = {"agreement": len(methods) > 1, "truth": truth is not None, "regions": regions is not None}
-    metrics = tuple(chosen_metrics(choices.metrics, **chosen))
+    metrics = tuple(chosen_metrics(choices.metrics, **chosen, texts=problem.kind in TEXTS))
     budget = Budget.of(choices.budget)
     overall = _overall(model, test, absent, seed)
     plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, regions, overall, {})
