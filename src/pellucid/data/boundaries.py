@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..measures.vocabulary import UNSPACED
+
 Span = tuple[int, int]
 """Where something begins and ends in a text, in characters."""
 
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-"""Thai, Lao, Burmese, Khmer, Japanese and Chinese put no spaces between words: there a character stands for itself."""
 WORD = re.compile(rf"[{UNSPACED}][^\s\w]*|[^\s{UNSPACED}]+")
 ENDING = re.compile(r"""[.!?…‥。！？]+["'”’»)\]」』）】]*(?=\s|$)|[。！？]+["'”’»)\]」』）】]*|\n\s*\n""")
 ABBREVIATION = re.compile(

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..measures.vocabulary import UNSPACED
 from ..records.errors import InputError, shorten
 from ..records.messages import Caution
-from .boundaries import UNSPACED
 
 NOTHING, HIDDEN = -1, -2
 """In a row of tokens: there is none (past the end, or deleted); there is one that the network may not look at."""

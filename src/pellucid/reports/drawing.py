@@ -19,24 +19,26 @@ from pellucid.records.sets import Sets
 from pellucid.records.study import Study
 from pellucid.records.trace import Trace
 
-KINDS = ("bar", "waterfall", "force", "image", "beeswarm", "summary")
-"""The figures of an explanation by name: four of one row (bars, of all rows where none is named), two of all rows."""
+KINDS = ("bar", "waterfall", "force", "image", "text", "beeswarm", "summary")
+"""The figures of an explanation by name: five of one row (bars, of all rows where none is named), two of all rows."""
 
-ONE_ROW = ", ".join(map(repr, KINDS[:4]))
+ONE_ROW = ", ".join(map(repr, KINDS[:5]))
 
 
 @register("plot", Explanation)
 def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | None = None, **options: Any) -> Any:
     """A figure by name: of one row (the first, where none is named) or of all of them.
 
-    ``"auto"``: contributions laid over the picture, bars of one row for everything else. ``"bar"``: one row's
-    contributions; with several rows and none named, the mean sizes over them.
+    ``"auto"``: contributions laid over the picture or the text, bars of one row for everything else. ``"bar"``: one
+    row's contributions; with several rows and none named, the mean sizes over them (of texts, word by word).
     """
     from . import figures
+    from .marked_text import is_text
     from .words import Words, is_attention
 
     if kind == "auto":
-        kind, row = "image" if figures.is_image(explanation) else "bar", row or 0
+        kind = "image" if figures.is_image(explanation) else "text" if is_text(explanation) else "bar"
+        row = row or 0
     if kind not in KINDS:
         raise UnknownName.among("figure", kind, KINDS)
     if kind in ("beeswarm", "summary"):
@@ -44,10 +46,12 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
             raise NotApplicable(f"a {kind} is of all rows, and row {row} was asked for", fix=f"of one row: {ONE_ROW}")
         chart = {"beeswarm": figures.beeswarm, "summary": figures.summary}[kind](explanation, **options)
     elif kind == "bar" and row is None and len(explanation) > 1:
-        chart = figures.importance(explanation, **options)
+        chart = (figures.words_overall if is_text(explanation) else figures.importance)(explanation, **options)
+    elif kind == "text" and not is_text(explanation):
+        raise NotApplicable("the players of this explanation are no parts of texts", fix="use kind='bar'")
     else:
         draw = {"bar": figures.contributions, "waterfall": figures.waterfall, "force": figures.force,
-                "image": figures.image_overlay}[kind]  # fmt: skip
+                "image": figures.image_overlay, "text": figures.marked_text}[kind]  # fmt: skip
         chart = draw(explanation, row or 0, **options)
     if is_attention(explanation):
         chart = chart.properties(title=Words(options.get("language", "en"))("attention_title"))

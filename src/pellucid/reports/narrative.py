@@ -23,6 +23,7 @@ from pellucid.records.schema import Schema
 from pellucid.records.sets import Sets
 
 from .figures.images import is_image, share_map
+from .marked_text import is_text
 from .words import Words, cells, cut, is_attention, number, percent, quoted, spread
 
 AUDIENCES = ("expert", "professional", "person")
@@ -33,12 +34,16 @@ _PLACES = ("upper_left", "upper", "upper_right", "left", "middle", "right", "low
 
 @dataclass(frozen=True)
 class Reason:
-    """One player's part: its name as it is printed, its cell, its contribution and standard error (or NaN)."""
+    """One player's part: its name as it is printed, its cell, its contribution and standard error (or NaN).
+
+    Of a text it is one word, however often it stands there (``times``); several have no standard error together.
+    """
 
     name: str
     cell: str | None
     value: float
     error: float
+    times: int = 1
 
     @property
     def unclear(self) -> bool:
@@ -93,7 +98,11 @@ def paragraphs(
         reasons = _reasons(explanation, row, output, words, schema)
         floor = rounding(*(float(end[row, output]) for end in (explanation.base, explanation.full)), _largest(reasons))
         reasons = [reason for reason in reasons if reason.shown(floor)]
-        told = (_looked_at if is_attention(explanation) else _for_and_against)(reasons, words, audience)
+        if is_attention(explanation):
+            told = _looked_at(reasons, words, audience)
+        else:
+            of = words.of_players(explanation) if is_text(explanation) else ""
+            told = _for_and_against(reasons, words, audience, of, quoted(explanation.outputs[row][output]))
         sure = _sureness(explanation, row, output, reasons, words, audience)
     sure = [*erasure_told(explanation, row, output, words), *sure, *told_cautions(explanation, words)]
     gap = "" if language == "zh" else " "
@@ -104,8 +113,9 @@ def paragraphs(
 def decision(explanation: Answer, row: int, output: int, words: Words, audience: str) -> str:
     """What the output of a row is, and what it would be with everything absent."""
     base, full = float(explanation.base[row, output]), float(explanation.full[row, output])
+    code = "decision_text" if is_text(explanation) else "decision"
     return words.told(
-        f"decision_{audience}" if np.isfinite(base) else f"output_{audience}",
+        f"{code}_{audience}" if np.isfinite(base) else f"output_{audience}",
         method=words.method(explanation.method),
         output=quoted(explanation.outputs[row][output]),
         base=number(base),
@@ -122,9 +132,23 @@ def _reasons(explanation: Explanation, row: int, output: int, words: Words, sche
             return _parts(shares, words)
     own = cells(explanation, row, schema)
     found = explanation.top(explanation.players.most, row, output)
+    if is_text(explanation):
+        return _of_text(found)
     return [
         Reason(quoted(name), _cell(explanation, row, name, own, words), value, error) for name, value, error in found
     ]
+
+
+def _of_text(found: list[tuple[str, float, float]]) -> list[Reason]:
+    """The words of a text by the size of their contributions, summed over the places where each stands."""
+    places: dict[str, list[tuple[float, float]]] = {}
+    for name, value, error in found:
+        places.setdefault(name, []).append((value, error))
+    reasons = [
+        Reason(quoted(name), None, sum(value for value, _ in own), own[0][1] if len(own) == 1 else np.nan, len(own))
+        for name, own in places.items()
+    ]
+    return sorted(reasons, key=lambda reason: -abs(reason.value))
 
 
 def _cell(explanation: Explanation, row: int, name: str, own: dict[str, str], words: Words) -> str | None:
@@ -146,15 +170,22 @@ def _parts(shares: np.ndarray, words: Words) -> list[Reason]:
     return sorted(reasons, key=lambda reason: -abs(reason.value))
 
 
-def _for_and_against(reasons: list[Reason], words: Words, audience: str) -> list[str]:
-    """The largest reasons of each sign; those that cannot be told from zero are no reasons."""
+def _for_and_against(reasons: list[Reason], words: Words, audience: str, of: str = "", output: str = "") -> list[str]:
+    """The largest reasons of each sign; those that cannot be told from zero are no reasons.
+
+    Of a text ``of`` says what they are ("words"), and they speak for or against the output by its name.
+    """
     if not reasons:
         return [words.told("none")]
     clear, sentences = [reason for reason in reasons if not reason.unclear], []
     for side, listed in (("raised", _shown(clear, 1)), ("lowered", _shown(clear, -1))):
         if listed:
             told = words.joined([_told(reason, words, audience) for reason in listed])
-            sentences.append(words.told(f"{side}_{audience}", reasons=told))
+            code = f"text_{side}" if of else f"{side}_{audience}"
+            more = {"players": of, "output": output} if of else {}
+            sentences.append(words.told(code, reasons=told, **more))
+        elif of:
+            sentences.append(words.told(f"text_not_{side}", players=of, output=output))
         else:
             sentences.append(words.told(f"not_{side}"))
     return sentences
@@ -178,6 +209,8 @@ def _shown(reasons: list[Reason], sign: int) -> list[Reason]:
 
 def _told(reason: Reason, words: Words, audience: str) -> str:
     name = reason.name if reason.cell is None else words.told("cell", name=reason.name, cell=reason.cell)
+    if reason.times > 1:
+        name = words.told("times", name=name, times=reason.times)
     if audience == "person":
         return name
     amount = number(reason.value, signed=True) + (spread(reason.error) if audience == "expert" else "")

@@ -13,10 +13,12 @@ from pellucid.records.study import Study
 
 from . import before, comparison, figures, narrative, overall, path, recorded
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
+from .marked_text import is_text, pieces_of
 from .overview import warning
 from .words import Words, cell, cut, number, percent
 
 COLUMNS, TILES, CODE = 12, 5, 4000
+OUTPUTS = 6  # columns of the table of words
 SWARM = 8  # so many rows, and a dot for each says more than their mean
 AGREE, DISAGREE = 0.7, 0.4  # mean rank correlation of the methods on one row
 
@@ -153,7 +155,7 @@ def _case(chapter: Chapter, explanation: Explanation, row: int) -> dict[str, Any
     return {
         "title": words("case_title", row=cut(line.get("row", row)), prediction=shown(line.get("prediction", name))),
         "badges": _badges(study, line, row, words),
-        "words": _highlighted(explanation, row),
+        "marked": _marked(explanation, row, words),
         "professional": told["professional"],
         "expert": gap.join(told["expert"]),
         "person": gap.join(told["person"]),
@@ -184,18 +186,16 @@ def _badges(study: Study, line: Mapping[str, Any], row: int, words: Words) -> li
     return badges
 
 
-def _highlighted(explanation: Explanation, row: int) -> list[dict[str, str]]:
-    """The words of a text in their order, shaded by their contributions; empty for other data."""
-    if explanation.players.kind != "word":
-        return []
-    names = explanation.players.of(row)[:400]
-    values = np.nan_to_num(explanation.attributions[row, : len(names), 0])
-    largest = float(np.abs(values).max(initial=0.0)) or 1.0
-    shades = [
-        "" if abs(v) < 0.1 else ("u" if v > 0 else "d") + str(1 + (abs(v) > 0.35) + (abs(v) > 0.7))
-        for v in values / largest
-    ]
-    return [{"text": cut(name), "shade": shade} for name, shade in zip(names, shades, strict=True)]
+def _marked(explanation: Explanation, row: int, words: Words) -> dict[str, Any]:
+    """A text in its pieces, shaded by their contributions, and the key to it; empty for other data."""
+    if not is_text(explanation):
+        return {}
+    pieces = [
+        {"text": words("left_out", count=piece.left_out) if piece.left_out else piece.text, "shade": piece.shade,
+         "amount": piece.amount, "rest": bool(piece.left_out)}
+        for piece in pieces_of(explanation, row)
+    ]  # fmt: skip
+    return {"pieces": pieces, "unclear": any(" q" in piece["shade"] for piece in pieces)}
 
 
 def _overall(chapter: Chapter) -> Section | None:
@@ -235,9 +235,13 @@ def _importance(chapter: Chapter) -> Section | None:
     if not best or not len(study.explanations[best]):
         return None
     explanation = study.explanations[best]
-    section = chapter.section("importance", words("lead_importance"))
+    section = chapter.section("importance", words("lead_words" if is_text(explanation) else "lead_importance"))
     said = {"method": words.method(best), "rows": len(explanation)}
-    if not figures.is_image(explanation):
+    if is_text(explanation):
+        chart = figures.words_overall(explanation, language=words.language)
+        section.pictures.append(chapter.picture(chart, words("caption_words", **said)))
+        section.tables.append(_words_table(explanation, words))
+    elif not figures.is_image(explanation):
         chart = figures.importance(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_importance", **said)))
         if len(explanation) >= SWARM and explanation.players.kind == "column":
@@ -247,6 +251,21 @@ def _importance(chapter: Chapter) -> Section | None:
         chart = figures.importance_map(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_importance_map", **said)))
     return section if section.pictures else None
+
+
+def _words_table(explanation: Explanation, words: Words) -> Grid:
+    """The words of all texts: how often they stand there, and what they do on average for each output explained."""
+    found = figures.word_weights(explanation)[:LINES]
+    outputs = list(dict.fromkeys(row[0] for row in explanation.outputs))[:OUTPUTS]
+    columns = [words(f"col_{code}") for code in ("word", "times", "texts", "per_text")]
+    columns += [words("col_for_output", output=cut(name, 30)) for name in outputs]
+    rows = [
+        [cut(w.word), str(w.times), str(w.texts), number(w.size)]
+        + [number(w.means[name], signed=True) if name in w.means else "" for name in outputs]
+        for w in found
+    ]
+    label = words("table_words", count=len(rows))
+    return Grid(label, columns, rows, frozenset(range(1, len(columns))), folded=True)
 
 
 def _training(chapter: Chapter) -> Section | None:

@@ -185,6 +185,10 @@ class Words:
         asked = importance.target.get("loss", "") if importance.target.get("kind") == "loss" else ""
         return self._glossary("loss", asked) or quoted(importance.outputs[0][output], 30)
 
+    def of_players(self, record: Answer) -> str:
+        """What the players of a text are, in the plural; an unknown kind is called a part."""
+        return self._glossary("players", record.players.kind) or self("players_part")
+
     def table(self, name: str) -> str:
         """The heading of a finding's table; an unknown one is shown as it is."""
         return self._glossary("table", name) or cut(name)

@@ -17,13 +17,14 @@ from .recording import spread_over_epochs
 from .rules import rule_list, rule_overlay
 from .sets import set_list
 from .swarms import beeswarm, summary
+from .text import marked_text, word_weights, words_overall
 from .units import strongest_units
 
 __all__ = [
     "advantage", "agreement", "agreement_matrix", "attention_grid", "beeswarm", "beside_truth", "confusion",
     "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow", "distribution",
     "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance", "importance_map",
-    "is_image", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
+    "is_image", "marked_text", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
     "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "set_list", "spread_over_epochs",
-    "strongest_units", "summary", "waterfall",
+    "strongest_units", "summary", "waterfall", "word_weights", "words_overall",
 ]  # fmt: skip
