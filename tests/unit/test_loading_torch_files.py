@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import time
-import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -460,17 +459,12 @@ def test_trust_is_for_one_file_and_never_a_fallback(tmp_path, monkeypatch):
 
 
 def test_other_kinds_are_named(tmp_path, canary):
-    torchscript = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), torchscript)
     keras = io.BytesIO()
     with zipfile.ZipFile(keras, "w") as file:
         file.writestr("config.json", "{}")
         file.writestr("metadata.json", "{}")
     save_weights(small(), tmp_path / "w.safetensors")
     cases = {
-        "TorchScript": torchscript.getvalue(),
         "Keras": keras.getvalue(),
         "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(50),
         "weights only": (tmp_path / "w.safetensors").read_bytes(),

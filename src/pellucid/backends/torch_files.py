@@ -1,7 +1,7 @@
 """Loads PyTorch networks from files so that no file can run a stranger's program.
 
-Three ways in, by trust: an exported program (``.pt2``), whose archive and text are checked before
-torch sees them; weights (safetensors, or a plain ``state_dict``) put into a network that *the
+Three ways in, by trust: an exported program (``.pt2``) or a TorchScript archive, whose text is checked before
+torch sees it; weights (safetensors, or a plain ``state_dict``) put into a network that *the
 caller's* code builds; and, only with ``trust=True``, a whole pickled module. There is no way from
 one to the next: a safe file that is damaged is an error, never a reason to read it less safely.
 
@@ -24,6 +24,7 @@ from torch import nn
 from ..records.errors import LoadError, shorten
 from .archive import Archive, Limits, open_archive, zipped
 from .exported_text import SAVE_ANEW, clean_payload, clean_program
+from .torchscript_files import load_torchscript
 
 Factory = str | Callable[..., nn.Module]
 FOLDERS = ("weights", "constants")
@@ -35,7 +36,7 @@ ADVICE = {
     "pickle": "load its state_dict where you trust it and save that with pellucid's save_weights (safetensors), then "
     'give factory="package.module:function" and weights=; or export it with torch.export; or, if you made the file '
     "yourself, pass trust=True",
-    "torchscript": "export the original module with torch.export.save, or save its state_dict as safetensors",
+    "torchscript": "load it without a factory, or save the original module's state_dict as safetensors",
     "weights": 'give the code that builds the network: factory="package.module:function", weights=this file',
     "keras": "load it with the keras backend",
     "hdf5": "save the model anew in the .keras format",
@@ -93,6 +94,8 @@ def load_module(
     kind = kind_of(path)
     if kind == "exported":
         return load_exported(path)
+    if kind == "torchscript":
+        return _described(load_torchscript(path))
     if kind in ("pickle", "torch"):
         return _described(_trusted_module(path)) if trust else _refused(path, kind)
     return _refused(path, kind)
@@ -139,7 +142,7 @@ def _refused(path: str | os.PathLike[str], kind: str) -> LoadedModule:
     what, advice = {
         "torch": ("the file is a pickle made by torch.save, which can run any program when it is loaded", "pickle"),
         "pickle": ("the file is a pickle, which can run any program when it is loaded", "pickle"),
-        "torchscript": ("TorchScript archives are not read", "torchscript"),
+        "torchscript": ("the file is a TorchScript program, not weights", "torchscript"),
         "safetensors": ("the file holds weights only, not the network they belong to", "weights"),
         "keras": ("the file is a Keras model", "keras"),
         "hdf5": ("the file is HDF5, an old format of Keras", "hdf5"),
