@@ -26,6 +26,7 @@ _HOMES = {
     "Encoding": "data.encoding",
     "Explanation": "records.explanation",
     "PellucidError": "records.errors",
+    "Series": "data.series",
 }
 _MODULES = ("methods", "metrics", "removals", "players", "targets", "testing", "training")
 

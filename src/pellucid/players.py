@@ -1,12 +1,15 @@
 """What an explanation can speak of, by name: ``pellucid.players.Patches(8)``."""
 
 from .modalities.image import Patches, Pixels, Quadtree, Slic
+from .modalities.series import ChangePoints, Channels, Steps, Windows
 from .modalities.tabular import ColumnGroups, Columns, CorrelatedColumns
 from .modalities.text import Characters, Sentences, Tokens, Words
 from .problem.units import Elements
 from .records.players import Players
 
 __all__ = [
+    "ChangePoints",
+    "Channels",
     "Characters",
     "ColumnGroups",
     "Columns",
@@ -18,6 +21,8 @@ __all__ = [
     "Quadtree",
     "Sentences",
     "Slic",
+    "Steps",
     "Tokens",
+    "Windows",
     "Words",
 ]

@@ -1,6 +1,7 @@
 """What "absent" can mean, by name: ``pellucid.removals.Blur(2.0)``."""
 
 from .modalities.image import Blur, Noise, RegionMean
+from .modalities.series import Interpolated, OtherSegment, SegmentMean, SeriesNoise
 from .modalities.tabular import Mode
 from .modalities.text import Hide, Replace
 from .problem.conditional import ConditionalGaussian, ConditionalNearest
@@ -12,9 +13,13 @@ __all__ = [
     "ConditionalNearest",
     "Constant",
     "Hide",
+    "Interpolated",
     "Marginal",
     "Mode",
     "Noise",
+    "OtherSegment",
     "RegionMean",
     "Replace",
+    "SegmentMean",
+    "SeriesNoise",
 ]

@@ -15,6 +15,7 @@ PUBLIC = {
     "Encoding",
     "Explanation",
     "PellucidError",
+    "Series",
     "audit",
     "compare",
     "diff",

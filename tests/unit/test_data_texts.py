@@ -102,7 +102,7 @@ def test_evidence_in_characters_and_in_words(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ([[0, 99]], r"column 'spans': the passage \[0, 99\) does not lie in a text of 22"),
+        ([[0, 99]], r"column 'spans': the passage \[0, 99\) does not lie in a row of 22"),
         ([[5, 5]], r"\[5, 5\) does not lie"),
         ([[-1, 3]], r"\[-1, 3\) does not lie"),
         ([1, 2], r"column 'spans', row 2: \[1, 2\] is no list of passages"),

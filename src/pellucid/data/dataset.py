@@ -14,6 +14,8 @@ import numpy as np
 from ..records.errors import InputError, UnknownName, shorten
 from ..records.regions import Spans
 from ..records.schema import Schema
+from ..records.series import SeriesAxes
+from .series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +52,8 @@ class Dataset:
     groups: ``Str[N]``, rows that had to stay in one split, or None.
     evidence: the passages of each text that people marked, or None.
     tags: a tag for each word of each text (as ``text.split()`` counts them), or None.
+    axes: what the axes of an item are where the arrays are time series, else None.
+    lengths: ``Int64[N]``, how many steps each series has where they differ, else None.
     """
 
     content: pd.DataFrame | np.ndarray
@@ -65,9 +69,11 @@ class Dataset:
     groups: np.ndarray | None = None
     evidence: Spans | None = None
     tags: tuple[tuple[str, ...], ...] | None = None
+    axes: SeriesAxes | None = None
+    lengths: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("labels", "ids", "row_numbers", "splits", "groups", "evidence", "tags"):
+        for name in ("labels", "ids", "row_numbers", "splits", "groups", "evidence", "tags", "lengths"):
             values = getattr(self, name)
             if values is None:
                 continue
@@ -131,6 +137,11 @@ class Dataset:
         return self.content[[column.name for column in self.schema.features]].copy()
 
     @property
+    def series(self) -> Series | None:
+        """The arrays as the series they were said to be; None for other data."""
+        return None if self.axes is None else Series.of(self.features, self.axes, self.lengths)
+
+    @property
     def train(self) -> Dataset:
         return self.part("train")
 
@@ -172,6 +183,7 @@ class Dataset:
             groups=None if self.groups is None else self.groups[places],
             evidence=None if self.evidence is None else self.evidence[places],
             tags=None if self.tags is None else tuple(self.tags[int(place)] for place in places),
+            lengths=None if self.lengths is None else self.lengths[places],
         )
 
     def __getitem__(self, rows: Any) -> Dataset:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data.dataset import Dataset
 from ..data.text_encoding import TextEncoding
 from ..modalities.image import Patches
+from ..modalities.series import Steps, Windows
 from ..modalities.tabular import Columns, ColumnUnits
 from ..modalities.text import Hide, Replace, Words, usual
 from ..problem.conditional import Conditional
@@ -54,6 +55,8 @@ def as_problem(
     chosen, cautions = _removal(model, read, background, removal, seed, most)
     units = _units(players, read, fine)
     made = units if isinstance(units, Players) else units.make(read.inputs, _grouping(model, read))
+    if read.inputs.axes is not None and made.axes is None:
+        made = replace(made, axes=read.inputs.axes, layout=made.layout or read.inputs.axes.shape)
     asked = as_target(target, rows)
     return Problem(model, read.inputs, made, chosen, asked, read.kind, (*read.cautions, *cautions))
 
@@ -127,6 +130,8 @@ def _units(given: Any, read: Read, fine: bool) -> Units | Players:
         return Words()
     if read.kind == "table":
         return Columns(read.columns)
+    if read.kind == "series":
+        return Steps() if fine else Windows()
     if read.kind == "image" and not fine:
         height, width = next(iter(read.inputs.shapes.values()))[1:]
         return Patches(max(1, -(-max(height, width) // COARSE)))

@@ -1,8 +1,7 @@
-"""The door for rows: tensors, arrays, tables, images and lists of words become Inputs."""
+"""The door for rows: tensors, arrays, tables, images, series and lists of words become Inputs."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
 from ..records.errors import EncodingError, InputError, shorten
 from ..records.messages import Caution
+from .series import argument_names, as_series, series_inputs
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     text = isinstance(model.encoding, TextEncoding)
     if model.encoding is not None and not text and _is_raw(rows, model.encoding):
         return _encoded(model, rows, shown)
+    if (series := as_series(rows)) is not None:
+        return Read(series_inputs(model, series), "series")
     rows = _features(rows)
     if isinstance(rows, str):
         rows = [rows]
@@ -255,12 +257,7 @@ def _cell(value: Any) -> Any:
 
 def _by_argument(model: Model, rows: Sequence[Any]) -> dict[str, Any]:
     """A tuple of inputs is named by the module's arguments, in order."""
-    names = list(getattr(model, "argument_names", ()))
-    if not names and (function := getattr(model, "function", None)) is not None:
-        try:
-            names = list(inspect.signature(function).parameters)
-        except (TypeError, ValueError):  # no signature to read
-            names = []
+    names = argument_names(model)
     if len(names) < len(rows):
         raise InputError(f"{len(rows)} inputs were given, the model takes {len(names)}", fix="give a dict by name")
     return dict(zip(names, rows, strict=False))

@@ -98,9 +98,9 @@ class Places:
         return found
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of one row of each input."""
-        return self._caller.inputs.shapes
+    def canvas(self) -> tuple[int, int, int]:
+        """(channels, height, width) of a row seen as a picture."""
+        return self._caller.inputs.canvas
 
     def tried(self, places: Sequence[Place]) -> Seen:
         """The gradients of the sum of all outputs with respect to the places, at the first row, ``[1, *shape]``."""

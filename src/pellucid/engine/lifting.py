@@ -98,7 +98,7 @@ def _by_embeddings(problem: Problem) -> Problem:
 
 def _same_rows(tensors: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
     """Other tensors for the same rows: they keep their names, and so their noise."""
-    made = Inputs(tensors, None, inputs.raw, inputs.spans, inputs.carried)
+    made = replace(inputs, tensors=tensors)
     made.__dict__["ids"] = inputs.ids
     return made
 

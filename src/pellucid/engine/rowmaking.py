@@ -180,6 +180,10 @@ class RowMaker:
             return padded[:, labels].movedim(1, 0)
         return padded.gather(-1, _index(labels, self.n)[:, None].expand(*padded.shape[:-1], -1))
 
+    def _players_of(self, items: Tensor) -> Players:
+        """The players of these items, for a removal that looks at them; any where it does not."""
+        return self.players.take(items.tolist()) if self._removal.conditional else self.players
+
     def _labels_of(self, items: Tensor) -> Tensor:
         """The labels ``Int[D]`` that rows share, or those of each, ``Int[b, 1, D]``."""
         return self._labels[0] if len(self._labels) == 1 else self._labels[items][:, None]
@@ -203,7 +207,7 @@ class RowMaker:
             if present.ndim == 2:
                 present = present[None]
             drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
-            rows = fill(self.x[items[g]], present, drawn, s, self.players)
+            rows = fill(self.x[items[g]], present, drawn, s, self._players_of(items[g]))
             shape = rows.shape[:3]
             index = self._items_of(items[g], shape[1] * shape[2])
             picked = self._summed(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
@@ -270,7 +274,7 @@ class RowMaker:
         flat = torch.from_numpy(np.ascontiguousarray(coalitions)).reshape(len(items), 1, self.n)
         present = self._present(flat, items)
         drawn = self.references[:, s] if len(self.references) == 1 else self.references[items][:, s]
-        rows = self._removal.fill(self.x[items], present, drawn, s, self.players)
+        rows = self._removal.fill(self.x[items], present, drawn, s, self._players_of(items))
         return rows.reshape(-1, rows.shape[-1])
 
     @cached_property

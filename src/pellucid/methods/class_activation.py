@@ -37,6 +37,8 @@ class Grid:
 
     def maps(self, rows: Tensor) -> Tensor:
         """The place's rows ``[b, *shape]`` seen as ``[b, C, h, w]``."""
+        if len(self.place.shape) == 2 and self.place.channels == 0:
+            return rows[:, :, None]
         if len(self.place.shape) == 2:
             return rows[:, self.skipped :].unflatten(1, (self.height, self.width)).movedim(-1, 1)
         return rows if self.place.channels == 0 else rows.movedim(-1, 1)
@@ -52,6 +54,8 @@ def grid_of(place: Place, height: int, width: int) -> Grid | None:
     Tokens are a grid where, after as few as possible were dropped, the rest has the picture's proportions.
     """
     shape = place.shape
+    if height == 1 and len(shape) == 2:
+        return _line_of(place, width)
     if len(shape) == 3:
         h, w = shape[1:] if place.channels == 0 else shape[:2]
         return Grid(place, h, w) if h * w > 1 else None
@@ -66,6 +70,19 @@ def grid_of(place: Place, height: int, width: int) -> Grid | None:
     return None
 
 
+def _line_of(place: Place, width: int) -> Grid | None:
+    """The grid of a place over a series of ``width`` steps: a map of one line, or tokens.
+
+    Of tokens as few as possible are dropped for the rest to divide the series evenly; none where they never do.
+    """
+    cells = place.shape[1 if place.channels == 0 else 0]
+    if place.channels == 0:
+        return Grid(place, 1, cells) if cells > 1 else None
+    even = [skipped for skipped in range(min(MOST_EXTRA + 1, cells - 1)) if width % (cells - skipped) == 0]
+    skipped = even[0] if even else 0
+    return Grid(place, 1, cells - skipped, skipped) if cells > 1 else None
+
+
 def last_grid(places: Places) -> Grid:
     """The last place of the network that still knows where in the picture something is.
 
@@ -73,7 +90,7 @@ def last_grid(places: Places) -> Grid:
     feel is passed over, and so is one of another width than the tokens have in the end. Raises
     :class:`NotApplicable` where there is none.
     """
-    height, width = next(iter(places.shapes.values()))[-2:]
+    height, width = places.canvas[1:]
 
     def find() -> Grid | None:
         grids = [grid for place in places.all if (grid := grid_of(place, height, width)) is not None]
@@ -90,8 +107,8 @@ def last_grid(places: Places) -> Grid:
     found = places.once("last grid", find)
     if found is None:
         raise NotApplicable(
-            "no layer of this network has a map of the picture: channels × height × width, or a grid of tokens",
-            fix="a class activation map needs a convolutional network or a vision transformer; for any other network "
+            "no layer of this network has a map of the picture (channels × height × width) or series, or tokens",
+            fix="a class activation map needs a convolutional network or a transformer; for any other network "
             "take integrated_gradients or occlusion",
         )
     return found
@@ -108,7 +125,7 @@ class ClassActivation(Method):
     layer: Annotated[str | None, "the place to look at, such as layer4; none: the last one with a map"] = None
 
     needs: ClassVar[tuple[type, ...]] = (Differentiable, Inspectable)
-    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    kinds: ClassVar[tuple[str, ...]] = ("image", "series")
     removes: ClassVar[bool] = False
     default: ClassVar[bool] = False
 
@@ -117,7 +134,7 @@ class ClassActivation(Method):
         if self.layer is None:
             return last_grid(places)
         place = places.named(self.layer)
-        found = grid_of(place, *next(iter(places.shapes.values()))[-2:])
+        found = grid_of(place, *places.canvas[1:])
         if found is None:
             raise NotApplicable(
                 f"{place.name} has no map of the picture",
@@ -170,13 +187,13 @@ def laid(session: Session, method: str, grid: Grid, maps: np.ndarray, factors: n
     A pixel's value is shared evenly by its channels, so that the players' values add up to the enlarged map's; with
     ``factors`` ``Float64[Q, D]`` each element gets its own times its pixel's value.
     """
-    channels, height, width = next(iter(session.inputs.shapes.values()))
+    channels, height, width = session.inputs.canvas
     values = np.zeros((session.questions, session.n))
     size = max(AT_ONCE // (channels * height * width), 1)
     for start in range(0, len(maps), size):
         chosen = np.arange(start, min(start + size, len(maps)))
         large = enlarged(torch.from_numpy(maps[chosen]), (height, width)).numpy()
-        elements = np.broadcast_to(large[:, None], (len(chosen), channels, height, width)).reshape(len(chosen), -1)
+        elements = session.inputs.off_canvas(np.broadcast_to(large[:, None], (len(chosen), channels, height, width)))
         elements = elements / channels if factors is None else elements * factors[chosen]
         values[chosen] = session.pool(elements, questions=chosen)
     notes = {"layer": grid.place.name, "grid": [grid.height, grid.width]}

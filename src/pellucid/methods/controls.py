@@ -51,7 +51,7 @@ class InputMagnitude(Method):
     title: ClassVar[str] = "|input|"
     source: ClassVar[str] = "control; Clark et al. 2023, arXiv 2306.12816"
     role: ClassVar[str] = "control"
-    kinds: ClassVar[tuple[str, ...]] = ("table", "image", "tensor")
+    kinds: ClassVar[tuple[str, ...]] = ("table", "image", "series", "tensor")
     pooling: ClassVar[str] = "norm"
     signed: ClassVar[bool] = False
 
@@ -83,6 +83,34 @@ class EdgeFilter(Method):
         padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
         edges = torch.nn.functional.conv2d(padded, kernels).norm(dim=1)
         flat = edges.reshape(len(session), -1).cpu().numpy()
+        return Estimate(session.pool(np.repeat(flat, session.questions // len(session), 0), "norm"))
+
+    def cost(self, players: int) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
+class LocalDeviation(Method):
+    """How far a series is from its running median: what an eye that knows nothing of the model would point at.
+
+    The median is over a tenth of the series about each step (three steps at least), channel by channel, the ends held.
+    """
+
+    name: ClassVar[str] = "local_deviation"
+    title: ClassVar[str] = "|series − running median|"
+    source: ClassVar[str] = "control; the running median of Tukey 1977, Exploratory Data Analysis, chapter 7"
+    role: ClassVar[str] = "control"
+    kinds: ClassVar[tuple[str, ...]] = ("series",)
+    pooling: ClassVar[str] = "norm"
+    signed: ClassVar[bool] = False
+
+    def estimate(self, session: Session) -> Estimate:
+        axes = session.inputs.axes
+        assert axes is not None
+        grids, reach = axes.by_channel(session.x.double()), max(1, axes.steps // 20)
+        held = torch.nn.functional.pad(grids, (reach, reach), mode="replicate")
+        apart = (grids - held.unfold(-1, 2 * reach + 1, 1).median(-1).values).abs()
+        flat = axes.as_rows(apart).cpu().numpy()
         return Estimate(session.pool(np.repeat(flat, session.questions // len(session), 0), "norm"))
 
     def cost(self, players: int) -> float:

@@ -24,12 +24,13 @@ Sides = int | tuple[int, ...] | None
 class Occlusion(Method):
     """φ_i = v(N) − v(N \\ i): each player absent alone (Zeiler & Fergus 2013, arXiv 1311.2901, section 2).
 
-    This is leave-one-out. With ``window`` a box slides over the row instead, ``stride`` elements at a time: over height
-    and width of an image (all channels together), along the first axis of a series or any other tensor. A tuple
-    gives a side for each of height and width, or for each axis. Every player gets the mean loss over the windows that
-    cover it; with several ``scales`` the window and its stride are doubled from one to the next, and a player gets
-    the mean over scales, each counting the same. The last window of an axis ends at its edge, so that nothing is left
-    out. The trap: two inputs that can stand in for each other both look useless when each is removed alone.
+    This is leave-one-out. With ``window`` a box slides over the row instead, ``stride`` elements at a time: over
+    height and width of an image, along the time of a series, along the first axis of any other tensor, all channels
+    together. A tuple gives a side for each of height and width, or for each axis. Every player gets the mean loss
+    over the windows that cover it; with several ``scales`` the window and its stride are doubled from one to the
+    next, and a player gets the mean over scales, each counting the same. The last window of an axis ends at its edge,
+    so that nothing is left out. The trap: two inputs that can stand in for each other both look useless when each is
+    removed alone.
     """
 
     window: Annotated[Sides, Range(1, 4096), "sides of the sliding window in elements; none: each player"] = None
@@ -55,14 +56,16 @@ class Occlusion(Method):
 
     def _windows(self, session: Session) -> list[np.ndarray]:
         """The players that each window touches, ``Bool[windows, n]``, scale by scale."""
-        layout, image = session.players.layout, session.kind == "image"
+        layout, image, axes = session.players.layout, session.kind == "image", session.players.axes
         if not layout or not session.players.is_shared or session.kind in ("table", "words"):
             raise NotApplicable(
                 "a sliding window needs images or series whose players are the same for all of them",
                 fix="use pixels, patches or elements as players, or leave window= out",
             )
-        free = layout[1:] if image else layout  # an image's channels are covered together
+        free = layout[1:] if image else layout  # an image's channels are covered together, and so are a series'
         labels = session.players.map_of(0).reshape(-1, *free)
+        if axes is not None:
+            free, labels = (axes.steps,), axes.by_channel(session.players.labels[0])
         sides = _sides("window", self.window, free, image)
         steps = tuple(max(1, side // 2) for side in sides)
         if self.stride is not None:
@@ -72,7 +75,7 @@ class Occlusion(Method):
 
 
 def _sides(name: str, given: Sides, free: tuple[int, ...], image: bool) -> tuple[int, ...]:
-    """A side for each axis: a number is that of height and width, or of a series' first axis with the others whole."""
+    """A side for each axis: a number is that of height and width, or of a tensor's first axis with the others whole."""
     if isinstance(given, tuple):
         if len(given) != len(free):
             raise NotApplicable(f"{name}={given} has {len(given)} sides, these rows have {len(free)} axes: {free}")

@@ -38,7 +38,7 @@ class Rise(Method):
     name: ClassVar[str] = "rise"
     title: ClassVar[str] = "RISE"
     source: ClassVar[str] = "Petsiuk, Das & Saenko 2018, arXiv 1806.07421, equation 6 and section 3.2"
-    kinds: ClassVar[tuple[str, ...]] = ("image",)
+    kinds: ClassVar[tuple[str, ...]] = ("image", "series")
     promises: ClassVar[tuple[str, ...]] = ("linearity", "implementation_invariance")
     sampled: ClassVar[bool] = True
     default: ClassVar[bool] = False
@@ -75,13 +75,13 @@ class _Masks:
     """
 
     def __init__(self, session: Session, samples: int, cells: int, probability: float):
-        channels, height, width = next(iter(session.inputs.shapes.values()))
+        channels, height, width = session.inputs.canvas
         self.samples, self.channels = samples, channels
         self.paired = probability == 0.5 and samples % 2 == 0
         self._size, self._cells = (height, width), (min(cells, height), min(cells, width))
         drawn = samples // 2 if self.paired else samples
         self._on, self._shift = session.design(_cells_on, drawn, *self._cells, probability)
-        self._device = session.x.device
+        self._device, self._laid = session.x.device, session.inputs.off_canvas
 
     def parts(self, halves: bool = False) -> Iterator[tuple[slice, Tensor]]:
         """(slice, masks ``Float32[·, D]``); with ``halves`` only the first of each pair, and slices of pairs."""
@@ -89,7 +89,7 @@ class _Masks:
         size = max(CELLS_AT_ONCE // (self.channels * height * width), 1)
         for start in range(0, len(self._on), size):
             part = slice(start, min(start + size, len(self._on)))
-            masks = self._masks(part).flatten(1).repeat(1, self.channels)
+            masks = self._laid(self._masks(part)[:, None].expand(-1, self.channels, -1, -1))
             if self.paired and not halves:
                 masks = torch.stack([masks, 1 - masks], dim=1).flatten(0, 1)
             yield part, masks.to(self._device)

@@ -62,12 +62,13 @@ class ScoreCam(ClassActivation):
 
 def _shown(one: Session, maps: Tensor) -> np.ndarray:
     """The targets ``[T, C]`` where the picture shows through each of the maps ``[C, h, w]``."""
-    channels, height, width = next(iter(one.inputs.shapes.values()))
+    channels, height, width = one.inputs.canvas
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     scaled = (maps - low) / torch.where(high > low, high - low, 1.0)
     size, answers = max(AT_ONCE // (channels * height * width), 1), []
     for part in scaled.split(size):
-        masks = enlarged(part, (height, width)).flatten(1).repeat(1, channels).to(one.x)
+        large = enlarged(part, (height, width))[:, None].expand(-1, channels, -1, -1)
+        masks = one.inputs.off_canvas(large).to(one.x)
         points = torch.lerp(one.start.expand(len(masks), -1), one.x.expand(len(masks), -1), masks)
         answers.append(one.outputs_all(points, np.zeros(len(masks), dtype=int)))
     return np.concatenate(answers).T

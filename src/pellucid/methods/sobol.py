@@ -54,7 +54,7 @@ class Sobol(Method):
 
     def estimate(self, session: Session) -> Estimate:
         n, samples = session.n, self._points(session)
-        coins = self.masks == "coins" or (self.masks is None and session.kind not in ("image", "tensor"))
+        coins = self.masks == "coins" or (self.masks is None and session.kind not in ("image", "series", "tensor"))
         if coins and n < 30 and 2**n <= samples * (n + 2):
             return self._all_coalitions(session)
         first, second = session.design(_designs, n, samples, coins)

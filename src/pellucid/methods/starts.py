@@ -13,8 +13,8 @@ from .paths import Blurred
 def other_starts(session: Session) -> dict[str, Tensor]:
     """Starts by name, ``[1, D]`` or ``[N, D]``, without those that are the session's own.
 
-    Images: black, each channel's own mean, and blurred. Tables: zero, and the mean and median of the background. Other
-    tensors: zero, and the mean of the row's own values.
+    Images: black, each channel's own mean, and blurred. Tables: zero, and the mean and median of the background.
+    Series: zero, and each channel's own mean. Other tensors: zero, and the mean of the row's own values.
     """
     found = {"zero": torch.zeros_like(session.x[:1])}
     if session.kind == "table":
@@ -28,7 +28,10 @@ def other_starts(session: Session) -> dict[str, Tensor]:
 
 
 def _own_means(session: Session) -> Tensor:
-    """Each row's own mean, of each channel of an image and of each input tensor, ``[N, D]``."""
+    """Each row's own mean, of each channel of an image or series, of each input tensor, ``[N, D]``."""
+    if (axes := session.inputs.axes) is not None:
+        grids = axes.by_channel(session.x)
+        return axes.as_rows(grids.mean(-1, keepdim=True).expand_as(grids))
     parts, first = [], 0
     for shape in session.inputs.shapes.values():
         width = int(np.prod(shape))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..problem.inputs import Inputs
-from ..problem.removal import TensorRemoval
+from ..problem.removal import TensorRemoval, as_float, in_type
 from ..problem.units import Units
 from ..records.errors import InputError, NotApplicable, RemovalError
 from ..records.players import Players
@@ -167,7 +167,7 @@ class Blur(TensorRemoval):
         if not self.sigma > 0:
             raise RemovalError(f"Blur({self.sigma}) blurs nothing", fix="sigma is in pixels, above 0")
         channels, height, width = image_shape(inputs)
-        images = _as_float(inputs.flat).reshape(-1, 1, height, width)
+        images = as_float(inputs.flat).reshape(-1, 1, height, width)
         for axis, size in ((2, height), (3, width)):
             reach = min(int(3 * self.sigma + 0.5), size - 1)
             places = torch.arange(-reach, reach + 1, dtype=torch.float64, device=images.device)
@@ -176,7 +176,7 @@ class Blur(TensorRemoval):
             shape = (1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1)
             pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
             images = F.conv2d(F.pad(images, pad, mode="reflect"), kernel.reshape(shape))
-        return _as(images.reshape(-1, 1, channels * height * width), inputs.flat)
+        return in_type(images.reshape(-1, 1, channels * height * width), inputs.flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,13 +190,13 @@ class RegionMean(TensorRemoval):
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         channels, height, width = image_shape(inputs)
-        flat, labels = _as_float(inputs.flat), torch.from_numpy(players.labels.copy()).to(inputs.flat.device)
+        flat, labels = as_float(inputs.flat), torch.from_numpy(players.labels.copy()).to(inputs.flat.device)
         channel = torch.arange(channels, device=flat.device).repeat_interleave(height * width)
         cells = ((labels + 1) * channels + channel).expand(len(flat), -1)  # a player's pixels of one colour
         sums = flat.new_zeros((len(flat), (players.most + 1) * channels), dtype=torch.float64)
         sizes = torch.zeros_like(sums).scatter_add_(1, cells, torch.ones_like(flat, dtype=torch.float64))
         means = sums.scatter_add_(1, cells, flat.double()) / sizes.clamp(min=1)
-        return _as(means.gather(1, cells).to(flat.dtype)[:, None], inputs.flat)
+        return in_type(means.gather(1, cells).to(flat.dtype)[:, None], inputs.flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,23 +212,10 @@ class Noise(TensorRemoval):
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         if self.draws < 1 or not self.spread >= 0:
             raise RemovalError(f"Noise({self.spread}, {self.draws}) makes no rows", fix="draws ≥ 1, spread ≥ 0")
-        flat = _as_float(inputs.flat)
+        flat = as_float(inputs.flat)
         made = []
         for row, identity in zip(flat, inputs.ids, strict=True):
             rng = np.random.default_rng([seed, int(identity[:16], 16)])
             steps = torch.from_numpy(rng.standard_normal((self.draws, flat.shape[1]))).to(flat)
             made.append(row.mean() + self.spread * row.std(unbiased=False) * steps)
-        return _as(torch.stack(made), inputs.flat)
-
-
-def _as_float(flat: Tensor) -> Tensor:
-    """Bytes and other whole numbers as float64, so that they can be averaged."""
-    return flat if flat.is_floating_point() else flat.double()
-
-
-def _as(rows: Tensor, flat: Tensor) -> Tensor:
-    """Rows in the type of the explained ones, whole numbers rounded and kept within their type."""
-    if flat.is_floating_point():
-        return rows
-    limits = (0, 1) if flat.dtype == torch.bool else (torch.iinfo(flat.dtype).min, torch.iinfo(flat.dtype).max)
-    return rows.round().clamp(*limits).to(flat.dtype)
+        return in_type(torch.stack(made), inputs.flat)

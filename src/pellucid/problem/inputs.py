@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..records.errors import InputError, NotFiniteError, shorten
+from ..records.series import SeriesAxes
 
+Array = TypeVar("Array", bound=Any)
 WHOLE = "inputs"
 """The name of the only tensor where the caller gave no names."""
 
@@ -36,6 +38,8 @@ class Inputs:
     spans: ``Int[N, D, 2]``, for rows made from texts: where in its raw text each element begins and ends; an element
         that stands for nothing there begins and ends at one place.
     carried: tensors that put the question and are never explained, beside those that their type rules out.
+    axes: what the axes of a row are, where rows are time series.
+    lengths: ``Int[N]``, how many steps each series has where they differ; what is behind them is filled up.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -43,6 +47,8 @@ class Inputs:
     raw: Any = None
     spans: np.ndarray | None = None
     carried: tuple[str, ...] = ()
+    axes: SeriesAxes | None = None
+    lengths: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, tensor in self.tensors.items():
@@ -68,8 +74,10 @@ class Inputs:
             raw = raw[rows] if isinstance(raw, np.ndarray) else [raw[row] for row in rows]
         if self.opaque is not None:
             return Inputs(opaque=tuple(self.opaque[row] for row in rows), raw=raw)
+        tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
         spans = None if self.spans is None else self.spans[rows]
-        return Inputs({name: tensor[rows] for name, tensor in self.tensors.items()}, None, raw, spans, self.carried)
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return Inputs(tensors, None, raw, spans, self.carried, self.axes, lengths)
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
@@ -85,6 +93,19 @@ class Inputs:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of one row of each explained tensor."""
         return {name: tuple(self.tensors[name].shape[1:]) for name in self.elements}
+
+    @property
+    def canvas(self) -> tuple[int, int, int]:
+        """(channels, height, width) of a row seen as a picture; a series is one of height 1, its steps side by side."""
+        if self.axes is not None:
+            return len(self.axes.channels), 1, self.axes.steps
+        channels, height, width = next(iter(self.shapes.values()))
+        return channels, height, width
+
+    def off_canvas(self, pictures: Array) -> Array:
+        """Pictures ``[b, channels, height, width]``, arrays or tensors, as elements ``[b, D]``."""
+        flat = pictures.reshape(len(pictures), -1)
+        return flat if self.axes is None else self.axes.as_rows(pictures[:, :, 0])
 
     @cached_property
     def width(self) -> int:
@@ -132,6 +153,11 @@ class Inputs:
                 blake2b(b"|".join(_filled(tensor[row]).tobytes() for tensor in kept), digest_size=16).hexdigest()
                 for row in range(len(self))
             )
+        if self.axes is not None:  # likewise of series
+            grids = self.axes.by_channel(self.flat.cpu())
+            lengths = [self.axes.steps] * len(self) if self.lengths is None else self.lengths.tolist()
+            own = (_as_bytes(grid[None, :, :length].contiguous()) for grid, length in zip(grids, lengths, strict=True))
+            return tuple(blake2b(row.tobytes(), digest_size=16).hexdigest() for row in own)
         views = [_as_bytes(tensor) for tensor in kept]
         joined = views[0] if len(views) == 1 else np.concatenate(views, axis=1)
         return tuple(blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(joined))

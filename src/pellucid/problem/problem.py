@@ -20,8 +20,8 @@ from .target import Predicted, Target
 class Problem:
     """Everything a method needs to know, and nothing about how it answers.
 
-    ``kind`` is the modality (``"table"``, ``"image"``, ``"tensor"``, ``"words"``); ``cautions`` are what the
-    door had to decide for the user.
+    ``kind`` is the modality (``"table"``, ``"image"``, ``"series"``, ``"tensor"``, ``"words"``); ``cautions`` are what
+    the door had to decide for the user.
     """
 
     model: Model

@@ -161,6 +161,19 @@ def matching(rows: Tensor, flat: Tensor) -> Tensor:
     return rows.to(dtype=flat.dtype, device=flat.device)
 
 
+def as_float(flat: Tensor) -> Tensor:
+    """Bytes and other whole numbers as float64, so that they can be averaged."""
+    return flat if flat.is_floating_point() else flat.double()
+
+
+def in_type(rows: Tensor, flat: Tensor) -> Tensor:
+    """Rows in the type of the explained ones, whole numbers rounded and kept within their type."""
+    if flat.is_floating_point():
+        return rows
+    limits = (0, 1) if flat.dtype == torch.bool else (torch.iinfo(flat.dtype).min, torch.iinfo(flat.dtype).max)
+    return rows.round().clamp(*limits).to(flat.dtype)
+
+
 def path_start(references: Tensor, labels: Tensor, types: tuple[str, ...]) -> Tensor:
     """Where a path begins: the mean of the references ``[R, S, D] → [R, D]`` (rounded where they are whole numbers),
     the mode for categories.

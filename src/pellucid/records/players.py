@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, shorten
+from .series import SeriesAxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class Players:
     spans: for players of text, R tuples with where each player begins and ends in its row's text, in characters.
     hierarchy: ``Int[R, L, n]``, the group of each player at L levels from coarse to fine, each level's groups within
         those of the one before; −1 beyond the players of a row; None: they stand side by side.
+    axes: what the axes of a row are where rows are time series.
     """
 
     labels: np.ndarray
@@ -42,6 +44,7 @@ class Players:
     layout: tuple[int, ...] = field(default=())
     hierarchy: np.ndarray | None = None
     spans: tuple[tuple[tuple[int, int], ...], ...] = ()
+    axes: SeriesAxes | None = None
 
     def __post_init__(self) -> None:
         labels = np.maximum(np.atleast_2d(np.asarray(self.labels, dtype=np.int64)), -1)
@@ -118,7 +121,7 @@ class Players:
         names = tuple(self.names[row] for row in rows)
         hierarchy = None if self.hierarchy is None else self.hierarchy[rows]
         spans = tuple(self.spans[row] for row in rows) if self.spans else ()
-        return Players(self.labels[rows], names, self.kind, self.types, self.layout, hierarchy, spans)
+        return replace(self, labels=self.labels[rows], names=names, hierarchy=hierarchy, spans=spans)
 
     def in_groups(self, hierarchy: np.ndarray | None) -> Players:
         """The same players in a hierarchy ``Int[L, n]`` (``Int[R, L, n]`` where rows have players of their own).
@@ -147,15 +150,17 @@ class Players:
             "layout": list(self.layout),
             "hierarchy": None if self.hierarchy is None else self.hierarchy.tolist(),
             "spans": [[list(ends) for ends in row] for row in self.spans],
+            "axes": None if self.axes is None else self.axes.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], labels: np.ndarray) -> Players:
         names = tuple(tuple(row) for row in data["names"])
-        levels = data.get("hierarchy")  # files written before there were any lack it, and spans
-        hierarchy = None if levels is None else np.array(levels)
+        levels = data.get("hierarchy")  # files written before there were any lack it, spans and axes
+        hierarchy, axes = None if levels is None else np.array(levels), data.get("axes")
         spans = tuple(tuple((start, stop) for start, stop in row) for row in data.get("spans", ()))
-        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]), hierarchy, spans)
+        known = None if axes is None else SeriesAxes.from_dict(axes)
+        return cls(labels, names, data["kind"], tuple(data["types"]), tuple(data["layout"]), hierarchy, spans, known)
 
     def __repr__(self) -> str:
         shown = ", ".join(shorten(name, 20) for names in self.names[:1] for name in names[:4])

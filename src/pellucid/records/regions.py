@@ -1,4 +1,4 @@
-"""Where in each row the evidence is known to lie: Regions say it by players, Spans by the characters of texts."""
+"""Where in each row the evidence is known to lie: Regions say it by players, Spans by characters or steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ Passage = tuple[int, int]
 
 @dataclass(frozen=True)
 class Spans:
-    """Where the evidence lies in N texts: the passages ``[start, stop)`` of each, in characters, sorted and apart."""
+    """Where the evidence lies in N texts or series: the passages ``[start, stop)`` of each, sorted and apart.
+
+    They are counted in the characters of a text, and in the steps of a series.
+    """
 
     passages: tuple[tuple[Passage, ...], ...]
 
@@ -67,12 +70,28 @@ class Spans:
             found.append(tuple((words[start][0], words[stop - 1][1]) for start, stop in own))
         return cls(tuple(found))
 
+    @classmethod
+    def of_steps(cls, steps: int, passages: Sequence[Sequence[Sequence[int]]]) -> Spans:
+        """Passages in steps, one list for each series of (at most) so many steps; an empty list where there are none.
+
+        Raises :class:`InputError`, with the row, for passages that do not lie in their series.
+        """
+        return cls(tuple(_merged(own, steps, row) for row, own in enumerate(passages)))
+
     def __len__(self) -> int:
         return len(self.passages)
 
     def __getitem__(self, rows: Sequence[int] | np.ndarray) -> Spans:
         """The passages of some rows."""
         return Spans(tuple(self.passages[int(row)] for row in rows))
+
+    def masks(self, size: int) -> np.ndarray:
+        """``Bool[N, size]``: the places that lie in a passage of their row."""
+        found = np.zeros((len(self), size), dtype=bool)
+        for row, own in enumerate(self.passages):
+            for start, stop in own:
+                found[row, start:stop] = True
+        return found
 
     def share(self, row: int, start: int, stop: int) -> float:
         """How much of the characters ``[start, stop)`` of a text is marked, 0 to 1."""
@@ -85,7 +104,7 @@ def _merged(passages: Sequence[Sequence[int]], size: int, row: int) -> tuple[Pas
     for start, stop in sorted((int(start), int(stop)) for start, stop in passages):
         if not 0 <= start < stop <= size:
             raise InputError(
-                f"the passage [{start}, {stop}) does not lie in a text of {size:,}",
+                f"the passage [{start}, {stop}) does not lie in a row of {size:,}",
                 where=f"row {row + 1}",
                 fix="passages are [start, stop), and stop is the place after the last one",
             )

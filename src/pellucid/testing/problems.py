@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..data.series import Series
 from ..doors.question import as_problem
 from ..modalities.image import Blur, Patches, Slic
+from ..modalities.series import Interpolated, Windows
 from ..problem.problem import Problem
 from ..records.players import Players
 
@@ -90,6 +92,25 @@ class SmallTransformer(nn.Module):
         return self.head(x[:, 0] if self.patches is not None else x.mean(1))
 
 
+class SmallTemporal(nn.Module):
+    """Two convolutions over time; answers from the mean over a series' own steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = _seeded(27)
+        self.first, self.second = nn.Conv1d(2, 4, 3, padding=1), nn.Conv1d(4, 4, 3, padding=2, dilation=2)
+        self.head = nn.Linear(4, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
+        self.eval()
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        there = (torch.arange(x.shape[-1], device=x.device) < lengths[:, None])[:, None]
+        hidden = torch.relu(self.second(torch.relu(self.first(x)) * there)) * there
+        return self.head(hidden.sum(-1) / lengths[:, None])
+
+
 def _count_words(rows: list[list[str]]) -> np.ndarray:
     """A black box over word lists: good and bad words, turned round by "not"."""
     good = np.array(
@@ -150,6 +171,12 @@ def words(count: int = 5) -> Problem:
     return as_problem(_count_words, (rows * count)[:count], target=0)
 
 
+def series(count: int = 5) -> Problem:
+    """Series of two channels and unequal lengths in windows, a straight line where they are absent."""
+    rows = [_rows(2, length, 28 + length) for length in (12, 9, 12, 8, 9)]
+    return as_problem(SmallTemporal(), Series((rows * count)[:count]), removal=Interpolated(), players=Windows(4))
+
+
 def one_player(count: int = 3) -> Problem:
     """A single column."""
     return as_problem(_network(1, 4, 2, seed=14), _rows(count, 1, 15), background=_rows(4, 1, 16))
@@ -201,7 +228,7 @@ def _named(*made: Callable[[int], Problem]) -> dict[str, Callable[[int], Problem
 
 
 PROBLEMS: dict[str, Callable[[int], Problem]] = _named(
-    table, grouped_table, image, ragged_image, two_inputs, black_box, words, one_player, constant_model,
+    table, grouped_table, image, ragged_image, two_inputs, black_box, words, series, one_player, constant_model,
     unused_column, double, all_targets,
 )  # fmt: skip
 """What every method is asked."""
