@@ -25,6 +25,7 @@ READ_OR_WRITE = {
     "data/writing.py",
     "data/yaml_file.py",
     "backends/archive.py",  # the bounded reader of archives
+    "backends/onnx_files.py",
     "backends/torch_files.py",
     "backends/transformers_files.py",  # descriptions in JSON, bounded
     "store/folder.py",  # a run's folder: made, resumed, cleared

@@ -33,7 +33,18 @@ def _endpoint(path: Path, *, trust: bool, output: str | int | None, name: str) -
     return open_endpoint(path, name)
 
 
-FRAMEWORKS: dict[str, Callable[..., Model]] = {".yaml": _endpoint, ".yml": _endpoint, ".json": _endpoint}
+def _onnx(path: Path, **how: Any) -> Model:
+    from ..backends.onnx_files import load_onnx
+
+    return load_onnx(path, **how)
+
+
+FRAMEWORKS: dict[str, Callable[..., Model]] = {
+    ".onnx": _onnx,
+    ".yaml": _endpoint,
+    ".yml": _endpoint,
+    ".json": _endpoint,
+}
 """What opens files of other frameworks, by the end of their names; each takes the path and ``trust=``."""
 
 
@@ -52,9 +63,9 @@ def load(
 
     Parameters
     ----------
-    path: an exported program (``.pt2``), a scikit-learn estimator (``.skops``), a file that says where a model is
-        served (``endpoint.yaml``), or the code that builds the network, ``"package.module:factory"`` or the function
-        itself, together with ``weights=``.
+    path: an exported program (``.pt2``), an ONNX network (``.onnx``), a scikit-learn estimator (``.skops``), a file
+        that says where a model is served (``endpoint.yaml``), or the code that builds the network,
+        ``"package.module:factory"`` or the function itself, together with ``weights=``.
     encoding: how raw rows become the network's inputs, as in :func:`pellucid.wrap`. It is never guessed and never
         looked for: a file that happens to lie beside the weights is not read.
     outputs: names of the outputs.
@@ -80,6 +91,8 @@ def load(
         return wrap(open_folder(Path(path), output=output, name=name), encoding=encoding, outputs=outputs)
     elif (opener := FRAMEWORKS.get(Path(path).suffix.lower())) is not None:
         found = opener(Path(path), trust=trust, output=output, name=name or Path(path).stem)
+        if outputs is not None:
+            found.labels = None  # names from the user count for more than names from a file
         return wrap(found, encoding=encoding, outputs=outputs)
     else:
         found = _estimator(Path(path), trust) or load_module(path, trust=trust)
