@@ -64,7 +64,8 @@ class Tally:
         accuracy when each row has one class.
         """
         if how == "micro":
-            return self.accuracy
+            together = Tally(*(counts.sum(axis=-1) for counts in (self.hits, self.truths, self.guesses)))
+            return getattr(together, figure)
         values = np.nan_to_num(getattr(self, figure))
         shares = self.truths if how == "weighted" else ((self.truths + self.guesses) > 0).astype(np.float64)
         return ratio((values * shares).sum(axis=-1), shares.sum(axis=-1))
