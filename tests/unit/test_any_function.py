@@ -129,3 +129,75 @@ def test_a_forest_behind_an_encoder_explains_raw_columns(orders):
     e = pellucid.explain(fitted, frame.iloc[:4, ::-1], "exact_shapley", target="True", background=frame[10:])
     assert e.players.names == (("price", "pieces", "size", "paid"),)
     np.testing.assert_allclose(e.full[:, 0], fitted.predict_proba(frame[:4])[:, 1])
+
+
+# Pictures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    rng = np.random.default_rng(3)
+    return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((16, 24, 3), (20, 16, 3), (12, 12, 3))]
+
+
+def left_half(pictures) -> np.ndarray:
+    """The mean of each picture's left half, which fails for anything but bytes, channels last."""
+    found = []
+    for picture in pictures:
+        pixels = np.asarray(picture)
+        assert (
+            pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.shape[0] in (12, 16, 20)
+        )
+        found.append(pixels[:, : pixels.shape[1] // 2].mean())
+    return np.array(found)
+
+
+def as_pil(photos):
+    return [pytest.importorskip("PIL.Image").fromarray(photo) for photo in photos]
+
+
+@pytest.mark.parametrize("given", [list, tuple, as_pil], ids=["list", "tuple", "PIL"])
+def test_pictures_of_several_sizes_are_explained_each_by_its_own_patches(given, photos):
+    e = pellucid.explain(left_half, given(photos), "occlusion", players=pellucid.players.Patches(4))
+    np.testing.assert_array_equal(e.full[:, 0], left_half(photos))
+    assert [len(names) for names in e.players.names] == [24, 20, 9]
+    for row, photo in enumerate(photos):
+        height, width = photo.shape[:2]
+        wanted = np.zeros((height // 4, width // 4))
+        for top in range(0, height, 4):
+            for left in range(0, width // 2, 4):
+                half = photo[top : top + 4, left : min(left + 4, width // 2)]
+                wanted[top // 4, left // 4] = half.sum() / (height * (width // 2) * 3)
+        np.testing.assert_allclose(e.values[row, : wanted.size], wanted.ravel(), atol=1e-9)
+        assert np.isnan(e.values[row, wanted.size :]).all()
+        labels = e.players.map_of(row)
+        assert (labels[:, height:] == -1).all() and (labels[:, :, width:] == -1).all()
+
+
+@pytest.mark.parametrize("players", [pellucid.players.Slic(5), pellucid.players.Pixels(), None])
+@pytest.mark.parametrize("removal", [pellucid.removals.RegionMean(), pellucid.removals.Blur(1.0), None])
+def test_every_way_to_divide_and_remove_keeps_to_the_picture(players, removal, photos):
+    e = pellucid.explain(left_half, photos, "occlusion", players=players, removal=removal)
+    np.testing.assert_array_equal(e.full[:, 0], left_half(photos))
+    for row, photo in enumerate(photos):  # of what lies to the right of the middle nothing depends
+        spread = e.players.spread(e.values[row, : len(e.players.of(row))], row)[0]
+        assert not np.nan_to_num(spread[:, photo.shape[1] // 2 + 4 :]).any() or players is not None
+        assert np.isnan(spread[photo.shape[0] :]).all() and np.isnan(spread[:, photo.shape[1] :]).all()
+        assert np.isfinite(spread[: photo.shape[0], : photo.shape[1]]).all()
+
+
+def test_arrays_with_channels_last_come_back_so(photos):
+    whole = np.stack([photos[0], photos[0][::-1]])
+    e = pellucid.explain(left_half, whole, "occlusion", players=pellucid.players.Patches(8))
+    np.testing.assert_array_equal(e.full[:, 0], left_half(whole))
+    assert e.values.shape == (2, 6) and e.rows.shape == whole.shape
+    one = pellucid.explain(left_half, whole, "occlusion", players=pellucid.players.Patches(8), background=whole[:1] * 0)
+    np.testing.assert_allclose(one.values, e.values, atol=1e-9)
+
+
+def test_pictures_that_are_not_alike_are_told(photos):
+    pil = as_pil(photos)
+    with pytest.raises(PellucidError, match=r"the pictures are CMYK, RGB.*image.convert"):
+        pellucid.explain(left_half, [pil[0], pil[1].convert("CMYK")])
+    with pytest.raises(PellucidError, match="a quadtree divides pictures of one size"):
+        pellucid.explain(left_half, photos, "occlusion", players=pellucid.players.Quadtree(4))

@@ -1,4 +1,4 @@
-"""Any function as a model: arrays, tables or lists of words in, numbers out."""
+"""Any function as a model: arrays, tables, pictures or texts in, numbers out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data.frame_codes import FrameCodes
+from ..data.image_rows import SIZES, ImageRows
 from ..problem.inputs import WHOLE
 from ..problem.model import Model, Output, Rows, as_columns
 from ..records.errors import ModelError
@@ -22,10 +23,10 @@ from ..records.errors import ModelError
 class FunctionModel(Model):
     """A black box: a function of a batch that returns ``[b]`` or ``[b, K]`` numbers.
 
-    It is given a numpy array (one per input, by name, where there are several), a table where the rows were one (see
-    :meth:`of_tables`), or the opaque rows as a list. ``columns`` are the names that an estimator was fitted with: it is
-    then given a DataFrame with these. ``takes_tables`` is known of estimators. ``reason`` says why it is no more than a
-    black box.
+    It is given a numpy array (one per input, by name, where there are several), tables or pictures where the rows were
+    such (see :meth:`of_tables`), or opaque rows as a list. ``columns`` are the names that an estimator was fitted with:
+    it is then given a DataFrame with these. ``takes_tables`` is known of estimators. ``reason`` says why it is no more
+    than a black box.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FunctionModel(Model):
         reason: str = "",
     ):
         self.takes_tables, self.reason = takes_tables, reason
+        self.pictures: ImageRows | None = None
         self.function, self.labels, self.encoding, self.columns = function, labels, encoding, columns
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.output = output or Output()
@@ -59,6 +61,8 @@ class FunctionModel(Model):
         if isinstance(rows, list):
             return self._as_tensor(self.function([list(row) if isinstance(row, list) else row for row in rows]))
         given = {name: _array(tensor) for name, tensor in rows.items()}
+        if self.pictures is not None:
+            return self._as_tensor(self.function(self.pictures.decode(given[WHOLE], given.get(SIZES))))
         if set(given) != {WHOLE}:
             return self._as_tensor(self.function(**given))
         return self._as_tensor(self._asked(given[WHOLE]))
@@ -73,6 +77,12 @@ class FunctionModel(Model):
         framed.encoding = codes
         framed.takes_tables = self.takes_tables or (None if codes.plain else True)
         return framed
+
+    def of_pictures(self, pictures: ImageRows) -> FunctionModel:
+        """The same function, for rows that were pictures: it is given them the way they came."""
+        model = copy.copy(self)
+        model.pictures = pictures
+        return model
 
     def _asked(self, array: np.ndarray) -> Any:
         """What the function says to rows ``[b, …]``."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..backends.function import FunctionModel
 from ..backends.token_network import TOKENS, TYPES, refuse_without_encoding
 from ..data.frame_codes import FrameCodes
+from ..data.image_rows import SIZES, ImageRows
 from ..data.text_encoding import TextEncoding, raw
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
@@ -54,6 +55,8 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     if isinstance(model, FunctionModel) and (frame := _as_frame(rows)) is not None and model.takes_tables is not False:
         framed = model.of_tables(FrameCodes.of(_in_order(model, frame)))
         return replace(_encoded(framed, frame, shown), model=framed)
+    if isinstance(model, FunctionModel) and model.encoding is None and (form := ImageRows.of(rows)) is not None:
+        return _pictures(model, form, rows)
     if _is_words(rows):
         words = tuple(tuple(row) for row in rows)
         return Read(Inputs(opaque=tuple(map(list, words)), raw=[" ".join(map(str, row)) for row in words]), "words")
@@ -204,6 +207,13 @@ def _encoded(model: Model, rows: Any, shown: bool) -> Read:
     names = tuple(getattr(model.encoding, "groups", {}))
     cells = [{name: _cell(record[name]) for name in names if name in record} for record in records]
     return Read(Inputs(placed, raw=cells), "table", names, _encoding_cautions(model.encoding, rows))
+
+
+def _pictures(model: FunctionModel, form: ImageRows, rows: Any) -> Read:
+    """Pictures for a function that takes them as they are."""
+    tensor, sizes, shown = form.encode(rows)
+    tensors = {WHOLE: torch.from_numpy(tensor)} | ({} if sizes is None else {SIZES: torch.from_numpy(sizes)})
+    return Read(Inputs(tensors, raw=shown), "image", model=model.of_pictures(form))
 
 
 def _encoding_cautions(encoding: Any, rows: Any) -> tuple[Caution, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..data.image_rows import SIZES
 from ..problem.inputs import Inputs
 from ..problem.removal import TensorRemoval, as_float, in_type
 from ..problem.units import Units
@@ -103,6 +104,8 @@ class Quadtree(Units):
 
     def make(self, inputs: Inputs, encoding: Any = None) -> Players:
         players = Patches(self.size).make(inputs, encoding)
+        if not players.is_shared:
+            raise NotApplicable("a quadtree divides pictures of one size", fix=f"Patches({self.size})")
         down, across = (-(-length // self.size) for length in image_shape(inputs)[1:])
         row, column = np.arange(down * across) // across, np.arange(down * across) % across
         side = 1 << max(down - 1, across - 1).bit_length() >> 1  # of the largest squares, in patches
@@ -128,21 +131,39 @@ class Slic(Units):
             raise NotApplicable(f"Slic({self.regions}) makes no regions", fix="1 at least")
         inputs.refuse_non_finite()
         maps, names = [], []
-        for image in inputs.flat.reshape(-1, channels, height, width).double().cpu().numpy():
+        images = inputs.flat.reshape(-1, channels, height, width).double().cpu().numpy()
+        for whole, (high, wide) in zip(images, _sizes(inputs), strict=True):
+            image = whole[:, :high, :wide]
             spread = np.ptp(image)
             scaled = (image - image.min()) / (spread if spread > 0 else 1.0)
             if channels == 3:
                 found = slic(scaled, self.regions, self.compactness, channel_axis=0, start_label=0)
             else:  # not colours: SLIC in plain intensity, with its compactness on that scale
                 found = slic(scaled.mean(0), self.regions, self.compactness / 100, channel_axis=None, start_label=0)
-            found = np.unique(found, return_inverse=True)[1].reshape(height, width)
-            maps.append(np.broadcast_to(found, (channels, height, width)).reshape(-1))
+            found = np.unique(found, return_inverse=True)[1].reshape(high, wide)
+            beyond = np.pad(found, ((0, height - high), (0, width - wide)), constant_values=-1)
+            maps.append(np.broadcast_to(beyond, (channels, height, width)).reshape(-1))
             names.append(_names(found, "region"))
         return Players(np.array(maps), tuple(names), kind="region", layout=(channels, height, width))
 
 
+def _sizes(inputs: Inputs) -> list[list[int]]:
+    """Height and width of each picture, which may lie in the corner of a larger tensor."""
+    known = inputs.tensors.get(SIZES)
+    return [list(image_shape(inputs)[1:])] * len(inputs) if known is None else known.tolist()
+
+
 def _from_map(inputs: Inputs, found: np.ndarray, kind: str) -> Players:
+    """Players from a map ``Int[height, width]``; in a smaller picture those that it reaches."""
     channels, height, width = image_shape(inputs)
+    if SIZES in inputs.tensors:
+        maps, names = [], []
+        for high, wide in _sizes(inputs):
+            own = np.unique(found[:high, :wide], return_inverse=True)[1].reshape(high, wide)
+            names.append(_names(own, kind))
+            own = np.pad(own, ((0, height - high), (0, width - wide)), constant_values=-1)
+            maps.append(np.broadcast_to(own, (channels, height, width)).reshape(-1))
+        return Players(np.array(maps), tuple(names), kind=kind, layout=(channels, height, width))
     labels = np.broadcast_to(found, (channels, height, width)).reshape(-1)
     return Players.shared(labels, _names(found, kind), kind=kind, layout=(channels, height, width))
 
