@@ -108,6 +108,9 @@ def test_passages_become_shares_of_words() -> None:
     problem = as_problem(score, WORDS)
     text = " ".join(WORDS[0])
     spans = Spans.of([" ".join(words) for words in WORDS], [[[text.index("dull"), len(text)]], [], [[0, 4]]])
+    black_box = as_problem(lambda texts: np.array([len(text) for text in texts]), ["dull, or - not?"])
+    marked = Spans.of(["dull, or - not?"], [[[0, 4], [9, 12]]])
+    assert as_regions(black_box, marked).inside[0].round(2).tolist() == [1, 0, 1, 0.33]
     inside = as_regions(problem, spans).inside
     assert inside[0, :11].tolist() == [0] * 9 + [1, 1] and np.isnan(inside[0, 11])
     assert inside[1, :2].tolist() == [0, 0] and inside[2, :3].tolist() == [1, 0.5, 0]

@@ -54,7 +54,7 @@ def as_regions(problem: Problem, given: Any) -> Regions:
 
 
 def _of_spans(problem: Problem, spans: Spans) -> Regions:
-    """The share of each player's characters that lies in the spans of its text."""
+    """The share of each player's letters that lies in the spans of its text: a comma written to a word is no part."""
     players, N = problem.players, len(problem.inputs)
     if len(spans) != N:
         raise InputError(f"the known regions are of {len(spans)} rows, but {N} rows were given")
@@ -62,7 +62,11 @@ def _of_spans(problem: Problem, spans: Spans) -> Regions:
         raise InputError("spans are of texts and series, and these rows are neither", fix="give a mask of truth values")
     inside = np.full((N, players.most), np.nan)
     for row, own in enumerate(players.spans):
-        inside[row, : len(own)] = [spans.share(row, start, stop) for start, stop in own]
+        text = str(problem.inputs.raw[row])
+        marked, letters = spans[[row]].masks(len(text))[0], np.array([character.isalnum() for character in text])
+        for player, (start, stop) in enumerate(own):
+            counted = letters[start:stop] if letters[start:stop].any() else np.ones(stop - start, dtype=bool)
+            inside[row, player] = marked[start:stop][counted].mean()
     return Regions(inside)
 
 

@@ -93,11 +93,6 @@ class Spans:
                 found[row, start:stop] = True
         return found
 
-    def share(self, row: int, start: int, stop: int) -> float:
-        """How much of the characters ``[start, stop)`` of a text is marked, 0 to 1."""
-        marked = sum(max(0, min(stop, b) - max(start, a)) for a, b in self.passages[row])
-        return marked / (stop - start) if stop > start else 0.0
-
 
 def _merged(passages: Sequence[Sequence[int]], size: int, row: int) -> tuple[Passage, ...]:
     found: list[Passage] = []

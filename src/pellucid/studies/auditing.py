@@ -42,7 +42,7 @@ from .work import Unit, Workshop, can_fork
 
 BLOCK = 64
 """Items per unit of work; a failing unit is halved to the guilty item."""
-EVALUATIONS = {"image": 512}
+EVALUATIONS = {"image": 512, "text": 512}
 """Evaluations per explained number where no budget says otherwise; 1,024 for what is not listed."""
 OVERALL = "permutation_importance"
 """The method that says what matters over all rows."""
@@ -88,9 +88,11 @@ def audit(
     out: the run's folder. The same question goes on where it stopped; another one is refused unless ``fresh``.
     methods, metrics: ``"default"`` (all that apply), or a list of names or objects.
     rows: how many rows of the test split are explained, drawn by the seed.
-    background, removal: what "absent" means; by default 50 training rows for tables, a blur for images.
+    background, removal: what "absent" means; by default 50 training rows for tables, a blur for images, for texts the
+        network's own mask token (else hidden from it; deleted from what a function of texts is given).
     truth: a function from (raw rows, raw reference rows) to the known contributions ``[N, n]``; or where the evidence
-        is known to lie in every row of the data: ``Boxes``, or a mask of truth values, in the network's own pixels.
+        is known to lie in every row of the data: ``Boxes``, a mask of truth values, in the network's own pixels, or
+        ``Spans`` of texts. What people marked in the data themselves (``data.evidence``) needs no mention.
     recording: what a :class:`pellucid.training.recorder.Recorder` kept of the training, or its file, for the report.
     timeout: seconds per unit of work (a method on 64 rows, or a metric on a method).
     workers: units at once; by default one per core, at most four.
@@ -316,6 +318,7 @@ def _grade_unit(plan: Plan, name: str, metric: Metric, explanations: Mapping[str
             others=others,
             truth=None if plan.truth is None else plan.truth[usable],
             regions=None if plan.regions is None else plan.regions[usable],
+            texts=tuple(plan.data.train.features) if plan.data.is_text else (),
         )
         (score,) = judge(plan.problem.take(usable), judgement, [metric], seed=plan.seed)
         values = np.full(len(explanation), np.nan)

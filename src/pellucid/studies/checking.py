@@ -11,11 +11,13 @@ from ..catalog import everything
 from ..checks.check import CheckCase
 from ..checks.slices import slices
 from ..data.dataset import Dataset
+from ..data.text_profile import LENGTHS, word_counts
 from ..doors.question import as_problem
 from ..engine.engine import answers
 from ..problem.model import Model
 from ..records.errors import InputError
 from ..records.finding import Finding
+from ..records.schema import Column
 
 FEW_COLUMNS = 3
 """Without protected columns, so many categorical ones are looked at part by part."""
@@ -66,8 +68,13 @@ def labels_of(rows: Dataset) -> np.ndarray:
 
 
 def _slices(data: Dataset) -> dict[str, np.ndarray]:
-    if not data.is_table or data.schema is None:
+    """Parts of the test rows: by protected columns, else by some categories; of texts also by their length."""
+    if data.schema is None:
         return {}
+    if data.is_text:
+        frame = data.test.frame.assign(**{LENGTHS: word_counts(data.test)})
+        protected = [column for column in data.schema if column.protected]
+        return slices(frame, [*protected, Column(LENGTHS, "numeric")])
     features = data.schema.features
     columns = [column for column in features if column.protected]
     columns = columns or [column for column in features if column.type in ("categorical", "boolean")][:FEW_COLUMNS]

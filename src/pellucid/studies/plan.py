@@ -93,8 +93,8 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     target = as_target(choices.target, explained)
     problem = as_problem(model, explained.features, target=target, fine=False, seed=seed, **absent)
     methods = labelled(chosen_methods(choices.methods, problem))
-    regions = _regions(choices.truth, problem, data, explained) if is_regions(choices.truth) else None
-    known = None if choices.truth is None or regions is not None else choices.truth
+    regions = _regions(choices.truth, problem, data, explained)
+    known = None if choices.truth is None or is_regions(choices.truth) else choices.truth
     truth = None if known is None else _truth(known, problem, explained, background)
     chosen = {"agreement": len(methods) > 1, "truth": truth is not None, "regions": regions is not None}
     metrics = tuple(chosen_metrics(choices.metrics, **chosen, texts=problem.kind in TEXTS))
@@ -207,8 +207,14 @@ def refuse_without_numbers(method: Method) -> None:
         )
 
 
-def _regions(given: Any, problem: Problem, data: Dataset, explained: Dataset) -> Regions:
-    """The known regions of the explained rows, from those of all rows of the data."""
+def _regions(given: Any, problem: Problem, data: Dataset, explained: Dataset) -> Regions | None:
+    """The known regions of the explained rows: from those given of all rows of the data, else the data's own evidence.
+
+    None where no region is known.
+    """
+    if not is_regions(given):
+        own = explained.evidence if given is None and problem.players.spans else None
+        return None if own is None else as_regions(problem, own)
     if len(given) != int(data.row_numbers.max()):
         raise InputError(
             f"the known regions are of {len(given)} rows", fix="give those of every row of the data, in its order"
