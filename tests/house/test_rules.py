@@ -28,6 +28,9 @@ READ_OR_WRITE = {
     "backends/onnx_files.py",
     "backends/torch_files.py",
     "backends/transformers_files.py",  # descriptions in JSON, bounded
+    "backends/keras_files.py",  # Keras is given a clean copy in a folder that is gone afterwards
+    "backends/hdf5.py",  # and the program that makes it
+    "backends/hdf5_copy.py",
     "store/folder.py",  # a run's folder: made, resumed, cleared
 }
 """The only modules that open files. Others take bytes, records, or call these."""
@@ -44,8 +47,9 @@ KEEP_RANDOM_STATE = {
 
 READ_ENVIRONMENT = {
     "doors/endpoint.py",  # the variables that an endpoint's file names as its secrets, and no others
+    "backends/keras_files.py",  # Keras takes its backend from there while it is imported; all of it is put back
 }
-"""The only module below the faces that reads the environment: a door, which hands down what it read."""
+"""The only modules below the faces that read the environment: a door hands down what it read."""
 
 IMPORT_BY_NAME = {
     "__init__.py",  # its own written list of names

@@ -129,11 +129,11 @@ class FunctionModel(Model):
         return as_columns(_tensor(array), "the function's result")
 
     def untouched(self) -> AbstractContextManager[None]:
-        return _random_state_kept()
+        return random_state_kept()
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """A black box may draw from the global generators; they are put back."""
     numpy_state, python_state, torch_state = np.random.get_state(), random.getstate(), torch.get_rng_state()
     try:

@@ -41,6 +41,7 @@ def places_of(module: nn.Module, answer: Callable[[Rows], Any], few: Rows, more:
     if isinstance(module, torch.jit.ScriptModule):
         return ()
     counts = tuple(len(next(iter(rows.values()))) if isinstance(rows, Mapping) else len(rows) for rows in (few, more))
+    last = any(_says(part) == -1 for part in module.modules())
     one = _passed(module, lambda: answer(few))
     two = {left.name: left.shape for left in _passed(module, lambda: answer(more))}
     found: list[Place] = []
@@ -51,8 +52,8 @@ def places_of(module: nn.Module, answer: Callable[[Rows], Any], few: Rows, more:
             continue
         axis, split = standing
         shape = (left.shape[0] // counts[0], *left.shape[1:]) if split else left.shape[:axis] + left.shape[axis + 1 :]
-        channels = _channels(left.module, shape, known)
-        weighs = is_parametrized(left.module) or any(p.ndim > 1 for p in left.module.parameters(recurse=False))
+        channels = _channels(left.module, shape, known, last)
+        weighs = is_parametrized(left.module) or any(p.ndim > 1 for p in _own_parameters(left.module))
         found.append(Place(left.name, type(left.module).__name__, shape, channels, weighs, axis, split))
     return tuple(found)
 
@@ -70,13 +71,30 @@ def _standing(one: tuple[int, ...], two: tuple[int, ...], few: int, more: int) -
     return None if several and grown[0] > 0 else (grown[0], several)
 
 
-def _channels(module: nn.Module, shape: tuple[int, ...], known: dict[tuple[int, ...], int]) -> int:
-    """The axis of the channels; what does not tell itself (an activation, a block) has that of the last such shape."""
+def _channels(module: nn.Module, shape: tuple[int, ...], known: dict[tuple[int, ...], int], last: bool) -> int:
+    """The axis of the channels; what does not tell itself (an activation, a block) has that of the last such shape.
+
+    In a network some of whose layers say that channels stand ``last`` that is where they are, where nothing is known.
+    """
+    own = _says(module)
     if isinstance(module, CHANNELS_FIRST):
-        known[shape] = 0
+        own = 0
     elif isinstance(module, CHANNELS_LAST):
-        known[shape] = -1
-    return known.get(shape, -1 if len(shape) == 2 else 0)
+        own = -1
+    if own is not None:
+        known[shape] = own
+    return known.get(shape, -1 if last or len(shape) == 2 else 0)
+
+
+def _says(module: nn.Module) -> int | None:
+    """The axis of the channels in the words of the layer itself, as layers of Keras have them."""
+    return {"channels_first": 0, "channels_last": -1}.get(str(getattr(module, "data_format", "")))
+
+
+def _own_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """A layer's own weights, also those that it keeps in a dictionary or a list of them."""
+    kept = [part for part in module.children() if isinstance(part, (nn.ParameterDict, nn.ParameterList))]
+    return [p for part in (module, *kept) for p in part.parameters(recurse=False)]
 
 
 def _passed(module: nn.Module, run: Callable[[], Any]) -> list[_Left]:

@@ -13,14 +13,24 @@ from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Pl
 from .places import places_of, visited
 
 
-def embedded(model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor]) -> Embedded | None:
-    """The network behind the only embedding that is asked for the tokens of the only tensor in ``rows``."""
+def tables_of(module: nn.Module) -> dict[nn.Module, Tensor]:
+    """The embeddings in a module, and the vectors ``[V, E]`` they look up."""
+    return {part: part.weight for part in module.modules() if isinstance(part, nn.Embedding)}
+
+
+def embedded(
+    model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor], tables: Mapping[nn.Module, Tensor]
+) -> Embedded | None:
+    """The network behind the only embedding that is asked for the tokens of the only tensor in ``rows``.
+
+    ``tables`` are the layers that look up vectors, with these.
+    """
     (tokens,) = rows.values()
-    paths = {part: name for name, part in module.named_modules() if isinstance(part, nn.Embedding)}
-    asked: list[nn.Embedding] = []
+    paths = {part: name for name, part in module.named_modules() if part in tables}
+    asked: list[nn.Module] = []
 
     def hook(part: nn.Module, given: tuple[Any, ...], _: Any) -> None:
-        if isinstance(part, nn.Embedding) and _are(given, tokens):
+        if _are(given, tokens):
             asked.append(part)
 
     handles = [part.register_forward_hook(hook) for part in paths]
@@ -36,7 +46,7 @@ def embedded(model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor
 
     def look_up(ids: Tensor) -> Tensor:
         with torch.no_grad():
-            return nn.functional.embedding(ids, layer.weight).detach()
+            return nn.functional.embedding(ids, tables[layer]).detach()
 
     return Embedded(BehindEmbedding(model, module, layer, name), f"{name} embedded", look_up, paths[layer])
 
@@ -51,7 +61,7 @@ def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
 class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
     """A network that is given the vectors of its tokens; the tokens go with them, for what else depends on them."""
 
-    def __init__(self, model: Differentiable, module: nn.Module, layer: nn.Embedding, tokens: str):
+    def __init__(self, model: Differentiable, module: nn.Module, layer: nn.Module, tokens: str):
         self.inner, self.module, self.layer, self.tokens = model, module, layer, tokens
         self.name, self.labels, self.encoding = model.name, model.labels, model.encoding
         self.fixed_batch, self.fixed_mode = model.fixed_batch, getattr(model, "fixed_mode", False)

@@ -33,7 +33,7 @@ from ..problem.model import (
 from ..records.errors import ModelError
 from .first_layer import first_layer
 from .places import places_of, visited
-from .tokens import embedded
+from .tokens import embedded, tables_of
 
 MINDFUL = (
     nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention,
@@ -79,7 +79,7 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     def __repr__(self) -> str:
         outputs = f", outputs={list(self.labels)}" if self.labels else ""
-        return f"TorchModel({self.name}{outputs}{', encoding=…' if self.encoding is not None else ''})"
+        return f"{type(self).__name__}({self.name}{outputs}{', encoding=…' if self.encoding is not None else ''})"
 
     @property
     def identity(self) -> object:
@@ -90,8 +90,13 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
         return dict(self.module.named_modules())
 
     @property
+    def parts(self) -> list[nn.Module]:
+        """The user's own module and all modules in it."""
+        return list(self.module.modules())
+
+    @property
     def version(self) -> tuple[int, ...]:
-        modules = list(self.module.modules())
+        modules = self.parts
         weights = (hash((p.data_ptr(), p._version)) for p in _parameters(modules))
         return (hash(tuple(map(id, modules))), hash(tuple(map(_manner, modules))), *weights)
 
@@ -147,7 +152,7 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     def embedded(self, rows: Rows) -> Embedded | None:
         assert not isinstance(rows, list)
-        return embedded(self, self.module, rows)
+        return embedded(self, self.module, rows, tables_of(self.module))
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
         return places_of(self.module, self.outputs, few, more)
@@ -171,7 +176,7 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        state = _State(self.module)
+        state = _State(self.parts)
         self.was_training = state.training
         try:
             state.settle()
@@ -188,8 +193,8 @@ class _State:
     counters always: a model that rewrites its own weights when called cannot be explained, and is refused.
     """
 
-    def __init__(self, module: nn.Module):
-        self.modules = list(module.modules())
+    def __init__(self, modules: list[nn.Module]):
+        self.modules = modules
         self.training = any(m.training and isinstance(m, MINDFUL) for m in self.modules)
         self.attributes = [_Attributes(m) for m in self.modules]
         found = _parameters(self.modules)
@@ -220,7 +225,7 @@ class _State:
         if changed:
             raise ModelError(
                 "the model rewrites its own weights when it is called",
-                where=next(name for name, p in self.modules[0].named_parameters() if p is changed[0]),
+                where=next(name for m in self.modules for name, p in m.named_parameters() if p is changed[0]),
                 fix="explain a frozen copy of it",
             )
 

@@ -39,8 +39,17 @@ def _onnx(path: Path, **how: Any) -> Model:
     return load_onnx(path, **how)
 
 
+def _keras(path: Path, **how: Any) -> Model:
+    from ..backends.keras_files import load_keras
+
+    return load_keras(path, **how)
+
+
 FRAMEWORKS: dict[str, Callable[..., Model]] = {
     ".onnx": _onnx,
+    ".keras": _keras,
+    ".h5": _keras,
+    ".hdf5": _keras,
     ".yaml": _endpoint,
     ".yml": _endpoint,
     ".json": _endpoint,
@@ -63,9 +72,10 @@ def load(
 
     Parameters
     ----------
-    path: an exported program (``.pt2``), an ONNX network (``.onnx``), a scikit-learn estimator (``.skops``), a file
-        that says where a model is served (``endpoint.yaml``), or the code that builds the network,
-        ``"package.module:factory"`` or the function itself, together with ``weights=``.
+    path: an exported program (``.pt2``), an ONNX network (``.onnx``), a Keras network (``.keras``,
+        ``.h5``), a scikit-learn estimator (``.skops``), a file that says where a model is served
+        (``endpoint.yaml``), or the code that builds the network, ``"package.module:factory"`` or the function itself,
+        together with ``weights=``.
     encoding: how raw rows become the network's inputs, as in :func:`pellucid.wrap`. It is never guessed and never
         looked for: a file that happens to lie beside the weights is not read.
     outputs: names of the outputs.

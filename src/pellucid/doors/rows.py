@@ -70,7 +70,18 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     placed = model.place(tensors)
     assert not isinstance(placed, list)
     kind = _kind(tensors)
-    return Read(Inputs(placed, raw=_display(tensors)), kind, _known_columns(model, tensors) if kind == "table" else ())
+    columns = _known_columns(model, tensors) if kind == "table" else ()
+    return Read(Inputs(placed, raw=_display(tensors)), kind, columns, _turned(tensors, placed))
+
+
+def _turned(given: Mapping[str, Tensor], placed: Mapping[str, Tensor]) -> tuple[Caution, ...]:
+    """A note where the model takes pictures with channels last: here, and in what is answered, they stand first."""
+    one, other = (tuple(next(iter(tensors.values())).shape[1:]) for tensors in (given, placed))
+    return () if one == other else (Caution.of("turned", "note", given=_shape(one), placed=_shape(other)),)
+
+
+def _shape(lengths: tuple[int, ...]) -> str:
+    return " × ".join(map(str, lengths))
 
 
 def _features(rows: Any) -> Any:

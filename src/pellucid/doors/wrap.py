@@ -12,6 +12,7 @@ from torch import nn
 
 from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
+from ..backends.keras_model import KerasModel, is_keras
 from ..backends.token_network import Reading, TokenModel, refuse_without_encoding
 from ..backends.tokenizer import Tokenizer, is_tokenizer
 from ..backends.torch_files import LoadedModule
@@ -56,6 +57,8 @@ def wrap(
             model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
             names=model.input_names, fixed_mode=model.training,
         )  # fmt: skip
+    if is_keras(model):
+        return KerasModel(model, name=name, labels=labels, encoding=found, output=chosen)
     if isinstance(model, nn.Module) and is_of_transformers(model):
         if found is None:
             raise refuse_without_encoding(type(model).__name__)

@@ -27,6 +27,7 @@ aten = torch.ops.aten
 _FLAGS = threading.RLock()
 """The switches below belong to the process."""
 RANDOM = torch.Tag.nondeterministic_seeded
+CHANNELS_LAST = (torch.channels_last, torch.channels_last_3d)
 
 
 def trace(model: Traceable, row: Mapping[str, Tensor]) -> GraphModule:
@@ -43,8 +44,21 @@ def trace(model: Traceable, row: Mapping[str, Tensor]) -> GraphModule:
         if any(_mutates(node) for node in graph.graph.nodes):  # loops of recurrent layers appear when they are unrolled
             graph = _traced(Interpreter(graph).run, row)
     _refuse_random(graph)
+    _forget_layouts(graph)
     graph.graph.eliminate_dead_code()
     return graph
+
+
+def _forget_layouts(graph: GraphModule) -> None:
+    """How numbers lie in memory is no part of what is computed, and rows side by side cannot lie channels last."""
+    laid = [node for node in graph.graph.nodes if node.kwargs.get("memory_format") in CHANNELS_LAST]
+    for node in laid:
+        node.kwargs = {name: value for name, value in node.kwargs.items() if name != "memory_format"}
+    for node in graph.graph.nodes if laid else ():
+        if node.target is aten.view.default:  # which would rely on that layout
+            node.target = aten.reshape.default
+    if laid:
+        graph.recompile()
 
 
 def _copies(names: Sequence[str], tensors: Sequence[Tensor]) -> dict[str, Tensor]:
