@@ -1,6 +1,6 @@
 """A folder of transformers, explained: a small BERT is trained on made-up reviews, saved, loaded and audited.
 
-    python examples/transformers_text.py [--out runs/transformers_text]
+python examples/transformers_text.py [--out runs/transformers_text]
 """
 
 from __future__ import annotations
