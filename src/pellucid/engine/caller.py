@@ -298,7 +298,7 @@ class Caller:
         return self.outputs(self.inputs.flat[index], index)
 
     def _probed(self) -> Learned:
-        with torch.no_grad():
+        with torch.no_grad(), _full_products():
             self.learned = learned = Learned(1)
             first = self._first_answer()
             learned.unstable = difference(first, self.answers([0]))
@@ -373,6 +373,20 @@ class Caller:
             return counted.batch(processor(row.device))
         except ModelError:  # it just answered this row, so it is the counting that it does not bear
             return uncounted(self.inputs.width)
+
+
+@contextmanager
+def _full_products() -> Generator[None]:
+    """Without the shortened products of accelerators, whose rounding depends on the batch: at 1e-3 it would be taken
+    for a row's dependence on its neighbours."""
+    cudnn = torch.backends.cudnn
+    if not torch.cuda.is_available():
+        yield
+        return
+    with cudnn.flags(
+        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+    ):
+        yield
 
 
 def difference(a: Tensor, b: Tensor) -> float:
