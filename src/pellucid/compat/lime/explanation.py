@@ -81,17 +81,17 @@ class Explanation:
         asked = [1] if self.mode == "regression" else labels or self.available_labels()
         return PAGE.format("".join(self._shown(label)._repr_html_() for label in asked))
 
-    def save_to_file(self, file_path: str | os.PathLike[str], labels: Sequence[int] | None = None, **_: Any) -> None:
+    def save_to_file(self, file_path: str | os.PathLike[str], labels: Sequence[int] | None = None, **how: Any) -> None:
         """Write :meth:`as_html` to a file."""
-        write_bytes(file_path, self.as_html(labels).encode())
+        write_bytes(file_path, self.as_html(labels, **how).encode())
 
-    def show_in_notebook(self, labels: Sequence[int] | None = None, **_: Any) -> None:
+    def show_in_notebook(self, labels: Sequence[int] | None = None, **how: Any) -> None:
         """Show :meth:`as_html` in a notebook. Raises :class:`NotApplicable` where IPython is not installed."""
         try:
             from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise NotApplicable("there is no notebook here", fix="use as_list() or save_to_file(path)") from error
-        display(HTML(self.as_html(labels)))
+        display(HTML(self.as_html(labels, **how)))
 
     def _of(self, label: int) -> list[tuple[int, float]]:
         label = 1 if self.mode == "regression" else label
