@@ -99,7 +99,6 @@ def test_afresh_asks_again():
     with Served(answers) as served:
         model = endpoint(served, check_every=0)
         outputs(model)
-        served._done.clear()
         with model.afresh():
             outputs(model)
         outputs(model)
@@ -261,6 +260,15 @@ def test_a_failing_call_is_halved_to_the_guilty_row(kind):
         assert answered >= 10 and set(served.twice) <= {json.dumps(rows[0].tolist())}
 
 
+def test_calls_that_are_too_large_become_smaller():
+    rows = torch.randn(300, 4, generator=torch.Generator().manual_seed(2))
+    with Served(answers) as served:
+        served.misbehave = lambda call: Said("too large", 413) if len(call.rows) > 20 else None
+        torch.testing.assert_close(outputs(endpoint(served), rows), true(rows), atol=1e-6, rtol=0)
+        assert len(served.calls) < 80
+        assert outputs(endpoint(served), rows).shape == (300, 2)
+
+
 def test_other_numbers_in_the_middle_of_a_run():
     with Served(answers) as served:
         served.misbehave = lambda call: Said({"predictions": [[0.5] * 3] * len(call.rows)}) if call.number > 2 else None
@@ -286,6 +294,15 @@ def test_a_model_that_changes_is_noticed_and_what_came_since_is_dropped():
         assert model.version == (1,)
 
 
+def test_a_service_that_remembers_calls_does_not_hide_a_change():
+    with Served(answers) as served:
+        model = endpoint(served)
+        outputs(model)
+        served.answer = lambda rows: [[1.0, 2.0]] * len(rows)
+        with pytest.raises(ModelError, match="endpoint changed during the run"):
+            pellucid.explain(model, X + 1, "exact_shapley")
+
+
 def test_a_model_that_changes_before_the_end_spoils_the_explanation():
     with Served(answers) as served:
         served.misbehave = lambda call: (
@@ -305,16 +322,8 @@ def test_a_version_in_the_reply_is_watched():
 def test_an_endpoint_that_does_not_repeat_itself_gets_a_caution():
     draw = np.random.default_rng(0)
     with Served(lambda rows: (np.array(answers(rows)) + draw.normal(0, 0.01, (len(rows), 2))).tolist()) as served:
-        served._done = Forgetful()
         e = pellucid.explain(endpoint(served), X, "exact_shapley")
         assert "not_repeatable" in {caution.code for caution in e.warnings}
-
-
-class Forgetful(dict):
-    """A memory of idempotency keys that keeps nothing."""
-
-    def __setitem__(self, key, value):
-        pass
 
 
 def test_an_endpoint_whose_rows_depend_on_their_neighbours_is_asked_row_by_row():
@@ -540,6 +549,24 @@ def test_words_are_sent_as_text():
         e = pellucid.explain(endpoint(served), [["a", "good", "film"], ["bad"]], "occlusion")
         assert e.values[0].tolist() == [0, 1, 0]
         assert "a good film" in served.calls[0].rows or "bad" in served.calls[0].rows
+
+
+def test_an_endpoint_on_the_command_line(tmp_path, capsys, monkeypatch):
+    import typer
+
+    from pellucid.faces import cli, running
+
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame(torch.randn(40, 4).numpy().round(3), columns=list("abcd"))
+    frame.assign(label=["yes", "no"] * 20).to_csv("table.csv", index=False)
+    with Served(lambda rows: answers([[row[name] for name in "abcd"] for row in rows])) as served:
+        (tmp_path / "credit.yaml").write_text(yaml.safe_dump(served.file(columns=list("abcd"), outputs=["no", "yes"])))
+        words = ["explain", "credit.yaml", "table.csv", "--label", "label", "--method", "exact_shapley", "--json"]
+        assert running.run(typer.main.get_command(cli.app), words) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert "exact_shapley" in json.dumps(found) and served.paid
+    assert running.run(typer.main.get_command(cli.app), [*words, "--rows", "7"]) == 1
+    assert "the endpoint failed" in capsys.readouterr().out
 
 
 def test_a_row_that_json_has_no_word_for():

@@ -29,6 +29,8 @@ OF_ANSWERS = {
     "model", "answers", "before", "after", "top", "extra", "scoring", "messages",
 }  # fmt: skip
 """The settings that an answer depends on; the others say how patiently it is asked for."""
+WAVES = 8
+"""So many rounds of calls at once are asked for together, so that few of them wait for the slowest of a round."""
 AGAIN = 3
 """How often more a canary is asked that does not repeat itself, to learn how far its answers lie apart."""
 NOISE = 3.0
@@ -57,12 +59,13 @@ class Endpoint(Model):
         )  # fmt: skip
         self._where = f"{self.name} ({web.host})"
         self._web, self._form = web, _form(file)
-        self._calls = Calls(web, file, _headers(file, secrets or {}, self._where), self._where)
+        headers = _headers(file, secrets or {}, self._where)
+        self._calls = Calls(web, file, lambda: headers, self._where)
         self.labels, self.columns = self._form.labels, self._form.columns
         said = file.model_dump(mode="json", include=OF_ANSWERS)
         self._memory = Answers(digest(canonical(said)), remember=file.remember, folder=file.cache)
         self._state = _State(min(file.rows, self._form.most or file.rows))
-        self.best_batch = max(256, 2 * self._state.rows * file.concurrency)
+        self.best_batch = max(256, WAVES * self._state.rows * file.concurrency)
 
     @property
     def identity(self) -> object:
@@ -203,12 +206,14 @@ class Endpoint(Model):
         tried = [self._tried(half, kept) for half in halves]
         if failure is not None and not failure.certain and all(failed is not None for _, failed in tried):
             raise self._told(failure, []) from failure
+        if failure is not None and all(failed is None for _, failed in tried):
+            self._state.rows = min(self._state.rows, len(halves[1]))  # so many at once were too much for it
         found: dict[bytes, np.ndarray] = {}
         for half, (own, failed) in zip(halves, tried, strict=True):
             found.update(self._finished(half, own, failed, kept))
         return found
 
-    def _asked(self, rows: Sequence[Any]) -> list[np.ndarray | None]:
+    def _asked(self, rows: Sequence[Any], *, anew: bool = False) -> list[np.ndarray | None]:
         """One call. A single row without an answer is a garbled reply, which is asked for again."""
 
         def read(reply: Any) -> list[np.ndarray | None]:
@@ -228,7 +233,7 @@ class Endpoint(Model):
                 raise Garbled(f"the reply does not hold {due} finite numbers for the row")
             return answers
 
-        return self._calls.ask(self._form.request(rows), read)
+        return self._calls.ask(self._form.request(rows), read, anew=anew or self._state.afresh)
 
     def _told(self, failure: CallFailed, chunk: Lacking) -> ModelError:
         row = f", row {excerpt(chunk[0][1])}" if len(chunk) == 1 and failure.rows else ""
@@ -267,7 +272,7 @@ class Endpoint(Model):
 
     def _alone(self, row: Any) -> np.ndarray:
         try:
-            answer = self._asked([row])[0]
+            answer = self._asked([row], anew=True)[0]
         except CallFailed as failure:
             raise self._told(failure, [(b"", row)]) from failure
         assert answer is not None

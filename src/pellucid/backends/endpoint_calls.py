@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from ..records.errors import Cancelled, ModelError
@@ -23,6 +24,7 @@ BUSY = (429, 503)
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 OF_SECRET = (401, 403, 407)
 OF_ROWS = (400, 413, 422)
+USUAL = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
 T = TypeVar("T")
 
 
@@ -37,29 +39,26 @@ class CallFailed(Exception):
 class Calls:
     """Calls one endpoint as often as is needed, and no faster than allowed.
 
-    Waits are spread by a generator of each request's own, so that calls which failed together do not return together.
+    ``headers`` is a function, so that nothing which shows this object shows a secret. Waits are spread by a generator
+    of each request's own, so that calls which failed together do not return together.
     """
 
-    def __init__(self, web: Web, file: Common, headers: Mapping[str, str], where: str):
-        self._web, self._file, self._where = web, file, where
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            **headers,
-        }
+    def __init__(self, web: Web, file: Common, headers: Callable[[], Mapping[str, str]], where: str):
+        self._web, self._file, self._headers, self._where = web, file, headers, where
         self._gate, self._stopped = threading.Lock(), threading.Event()
         self._next = 0.0  # the moment from which on the next call may be made
         self.made = 0
 
-    def ask(self, request: Any, read: Callable[[Any], T]) -> T:
+    def ask(self, request: Any, read: Callable[[Any], T], *, anew: bool = False) -> T:
         """What ``read`` makes of the reply to ``request``; a reply that it calls garbled is asked for again.
 
+        Equal requests have equal idempotency keys, so that a service which remembers them does not charge twice for a
+        reply that was lost. One that is asked ``anew`` has a key of its own: it is to be answered by the model.
         Raises :class:`CallFailed`; :class:`ModelError` where no call can succeed.
         """
         body = canonical(request).encode("utf-8", "surrogatepass")
-        key = blake2b(body, digest_size=16).hexdigest()
-        headers, chance = {**self._headers, "Idempotency-Key": key}, random.Random(key)
+        key = token_hex(16) if anew else blake2b(body, digest_size=16).hexdigest()
+        headers, chance = {**USUAL, **self._headers(), "Idempotency-Key": key}, random.Random(key)
         began, tries = time.monotonic(), 0
         while True:
             self._wait_for_turn()

@@ -33,6 +33,7 @@ METADATA = frozenset(
 """Where clouds hand out their machines' credentials, beside the link-local 169.254.169.254."""
 WRAPPERS = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96")))
 """IPv6 networks whose last four bytes are an IPv4 address that the packet ends up at."""
+HERE, NEAR = "it is this machine", "it lies in a private network"
 PIECE = 2**16
 
 
@@ -65,12 +66,12 @@ def refusal(address: Address, private: bool) -> str:
     if address in METADATA or address.is_link_local:
         return "it is link-local, or where clouds hand out credentials: no model is served there"
     if address.is_loopback:
-        return "" if private else "it is this machine"
+        return "" if private else HERE
     if address.is_multicast or address.is_unspecified or address.is_reserved:
         return "it is not the address of one host"
     if private or (address.is_global and not (isinstance(address, ipaddress.IPv6Address) and address.is_site_local)):
         return ""
-    return "it lies in a private network"
+    return NEAR
 
 
 def _inner(address: Address) -> ipaddress.IPv4Address | None:
@@ -207,7 +208,7 @@ class Web:
                 continue
             why = refusal(ipaddress.ip_address(str(place[0]).partition("%")[0]), self._private)
             if why:
-                fix = "private: true in the file permits it" if "machine" in why or "private" in why else ""
+                fix = "private: true in the file permits it" if why in (HERE, NEAR) else ""
                 raise ModelError(
                     "nothing was sent: the address behind the url is not allowed", where=self.host, why=why, fix=fix
                 )
