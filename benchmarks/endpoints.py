@@ -135,11 +135,19 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that were killed."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 def serve(bad: bool, pipe: Connection) -> None:
     """Serve until told to stop; then say what was counted."""
     line = Line(bad)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Handler,), {"line": line}))
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), type("Own", (Handler,), {"line": line}))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     pipe.send(server.server_address[1])
     while pipe.recv() == "how many?":
@@ -224,11 +232,12 @@ def measured(title: str, rows: int, wanted: np.ndarray, *, bad: bool, kill: bool
 
 HEAD = """# A bad line to an endpoint
 
-Exact Shapley values of {rows} rows of {columns} columns: {evaluations:,} rows of the model in calls of {call}, {at_once} at
-once, over HTTP on this machine. The bad line fails {share:.0%} of the calls (status 500 and 503, connections cut before and
-after the work, pages with status 200, halves of a reply, in equal parts) and allows {pace} calls a second, which it says by
-429 with `Retry-After: 1`. Both bad runs keep their answers in a folder; the last is killed half-way and started again.
-Seconds include starting Python and, on the bad line, waiting for the pace: {calls:,} calls need {least:.1f} s at it.
+Exact Shapley values of {rows} rows of {columns} columns: {evaluations:,} rows of the model in calls of {call}, {at_once}
+at once, over HTTP on this machine. The bad line fails {share:.0%} of the calls (status 500 and 503, connections cut before
+and after the work, pages with status 200, halves of a reply, in equal parts) and allows {pace} calls a second, which it
+says by 429 with `Retry-After: 1`. Both bad runs keep their answers in a folder; the last is killed half-way and started
+again. Seconds include starting Python and, on the bad line, waiting for the pace: {calls:,} calls need {least:.1f} s at
+it.
 
 “Paid twice”: rows that the server answered more than once, beside the canary, which is asked again on purpose. “From
 memory”: calls whose idempotency key the server knew, since the reply before was lost on the way. “Gap”: the largest
@@ -254,10 +263,19 @@ def main() -> None:
     ]
     calls = results[1].said["calls"] - results[1].said.get("status 429", 0)
     head = HEAD.format(
-        rows=asked.rows, columns=COLUMNS, evaluations=asked.rows * 2**COLUMNS, call=A_CALL, at_once=AT_ONCE,
-        share=SHARE, pace=PACE, calls=calls, least=(calls - BURST) / PACE, when=date.today().isoformat(), machine=machine(),
-        versions=versions("pellucid", "torch", "numpy"),
-    )  # fmt: skip
+        rows=asked.rows,
+        columns=COLUMNS,
+        evaluations=asked.rows * 2**COLUMNS,
+        call=A_CALL,
+        at_once=AT_ONCE,
+        share=SHARE,
+        pace=PACE,
+        calls=calls,
+        least=(calls - BURST) / PACE,
+        when=date.today().isoformat(),
+        machine=machine(),
+        versions=versions(),
+    )
     page = head + "\n".join(result.row() for result in results) + "\n"
     print(page)
     if asked.write:
