@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
+import platform
 import random
 import socket
 import struct
@@ -31,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from report import machine, versions
+from report import versions
 
 import pellucid
 from pellucid.backends.endpoint import Endpoint
@@ -232,12 +234,12 @@ def measured(title: str, rows: int, wanted: np.ndarray, *, bad: bool, kill: bool
 
 HEAD = """# A bad line to an endpoint
 
-Exact Shapley values of {rows} rows of {columns} columns: {evaluations:,} rows of the model in calls of {call}, {at_once}
-at once, over HTTP on this machine. The bad line fails {share:.0%} of the calls (status 500 and 503, connections cut before
-and after the work, pages with status 200, halves of a reply, in equal parts) and allows {pace} calls a second, which it
-says by 429 with `Retry-After: 1`. Both bad runs keep their answers in a folder; the last is killed half-way and started
-again. Seconds include starting Python and, on the bad line, waiting for the pace: {calls:,} calls need {least:.1f} s at
-it.
+Exact Shapley values of {rows} rows of {columns} columns: {evaluations:,} rows of the model in calls of {call},
+{at_once} at once, over HTTP on this machine. The bad line fails {share:.0%} of the calls (status 500 and 503,
+connections cut before and after the work, pages with status 200, halves of a reply, in equal parts) and allows {pace}
+calls a second, which it says by 429 with `Retry-After: 1`. Both bad runs keep their answers in a folder; the last is
+killed half-way and started again. Seconds include starting Python and, on the bad line, waiting for the pace:
+{calls:,} calls need {least:.1f} s at it.
 
 “Paid twice”: rows that the server answered more than once, beside the canary, which is asked again on purpose. “From
 memory”: calls whose idempotency key the server knew, since the reply before was lost on the way. “Gap”: the largest
@@ -273,7 +275,7 @@ def main() -> None:
         calls=calls,
         least=(calls - BURST) / PACE,
         when=date.today().isoformat(),
-        machine=machine(),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores",
         versions=versions(),
     )
     page = head + "\n".join(result.row() for result in results) + "\n"

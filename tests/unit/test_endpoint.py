@@ -95,6 +95,15 @@ def test_a_model_without_a_canary_pays_nothing_twice():
         assert len(served.paid) == 5 and not served.twice and len(served.calls) == 3
 
 
+def test_a_preflight_asks_anew_and_little():
+    with Served(answers) as served:
+        model = endpoint(served)
+        found = pellucid.preflight(model, X)
+        assert found.unstable == found.coupled == 0 and not found.warnings
+        assert [pace.batch for pace in found.costs] == [1, 5]
+        assert 20 < served.paid.total() <= 40 and len(served.paid) == 5
+
+
 def test_afresh_asks_again():
     with Served(answers) as served:
         model = endpoint(served, check_every=0)
@@ -331,9 +340,16 @@ def test_an_endpoint_whose_rows_depend_on_their_neighbours_is_asked_row_by_row()
         return (np.array(answers(rows)) - np.mean(answers(rows), axis=0)).tolist()
 
     with Served(coupled) as served:
-        e = pellucid.explain(endpoint(served), X, "occlusion", removal=Constant(0.0))
+        model = endpoint(served)
+        e = pellucid.explain(model, X, "occlusion", removal=Constant(0.0))
         assert "batch_coupled" in {caution.code for caution in e.warnings}
         assert {len(call.rows) for call in served.calls[3:]} == {1}
+        assert e.cost.batch > 100
+        assert "batch_coupled" in {caution.code for caution in pellucid.preflight(model, X).warnings}
+    with Served(coupled) as served:
+        model = endpoint(served)
+        pellucid.explain(model, X[:1], "occlusion", removal=Constant(0.0))
+        assert {len(call.rows) for call in served.calls} == {1, 2} and model.manners[1] > 0.1
 
 
 def test_a_steady_endpoint_gets_no_caution():

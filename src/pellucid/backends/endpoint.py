@@ -99,14 +99,15 @@ class Endpoint(Model):
                 if self._state.changes != before:
                     kept.doubt()
 
+    @property
+    def manners(self) -> tuple[float, float]:
+        canary, tolerance = self._state.canary, self.file.tolerance
+        if canary is None:
+            return 0.0, 0.0
+        return canary.noise * (canary.noise > tolerance), canary.coupled * (canary.coupled > tolerance)
+
     def cautions(self) -> list[Caution]:
-        """What is to be said of the answers since the model was last taken up."""
-        state, found = self._state, list(self._state.noticed)
-        if state.canary is not None and state.canary.noise > self.file.tolerance:
-            found.append(Caution.of("not_repeatable", "red", difference=state.canary.noise))
-        if state.canary is not None and state.canary.coupled > self.file.tolerance:
-            found.append(Caution.of("batch_coupled", "yellow", difference=state.canary.coupled))
-        return found
+        return list(self._state.noticed)
 
     def untouched(self) -> AbstractContextManager[None]:
         return self._checked()
@@ -140,7 +141,10 @@ class Endpoint(Model):
         state, found = self._state, {}
         if self.file.check_every and state.canary is None:
             found = self._begin(lacking, kept)
-            lacking = [(key, row) for key, row in lacking if key not in found]
+        elif state.canary is not None and not state.canary.paired:
+            found = self._paired(lacking[:1], kept)
+            kept.settle(state.canary)
+        lacking = [(key, row) for key, row in lacking if key not in found]
         while lacking:
             room = len(lacking)
             if self.file.check_every:
@@ -249,28 +253,39 @@ class Endpoint(Model):
             state.rows = 1 if state.canary.coupled > self.file.tolerance else state.rows
             self._check(kept)
             return {}
-        (key, row), beside = lacking[0], lacking[1:2]
+        key, row = lacking[0]
         answer, again = self._alone(row), self._alone(row)
         noise = _difference(answer, again)
         if noise > self.file.tolerance:
             several = [answer, again, *(self._alone(row) for _ in range(AGAIN))]
             noise = max(_difference(one, other) for one, other in combinations(several, 2))
-        canary, found = Canary(row, tuple(answer.tolist()), noise, version=state.named), {key: answer}
-        pair = self._pair(beside[0][1], row) if beside and state.rows > 1 else None
-        if pair is not None:
-            coupled = _difference(answer, pair[1])
-            if coupled > max(self.file.tolerance, NOISE * noise):
-                canary, state.rows = replace(canary, coupled=coupled), 1
-            else:
-                found[beside[0][0]] = pair[0]
-        state.canary = canary
+        state.canary = Canary(row, tuple(answer.tolist()), noise, version=state.named)
+        found = {key: answer}
         kept.add(found)
-        kept.settle(canary)
+        found.update(self._paired(lacking[1:2], kept))
+        kept.settle(state.canary)
         kept.confirm()
         state.since = 0
         return found
 
+    def _paired(self, beside: Lacking, kept: Opened) -> dict[bytes, np.ndarray]:
+        """Ask the canary beside another row, whose answer is found on the way; if that matters, rows go alone."""
+        state, canary = self._state, self._state.canary
+        if canary is None or canary.paired or not beside or state.rows == 1:
+            return {}
+        key, pair = beside[0][0], self._pair(beside[0][1], canary.row)
+        if pair is None:
+            return {}
+        coupled = _difference(np.array(canary.answer), pair[1])
+        if coupled > max(self.file.tolerance, NOISE * canary.noise):
+            state.canary, state.rows = replace(canary, coupled=coupled, paired=True), 1
+            return {}
+        state.canary = replace(canary, paired=True)
+        kept.add({key: pair[0]})
+        return {key: pair[0]}
+
     def _alone(self, row: Any) -> np.ndarray:
+        """The answer to one row in a call of its own, made by the model and by no memory on the way."""
         try:
             answer = self._asked([row], anew=True)[0]
         except CallFailed as failure:

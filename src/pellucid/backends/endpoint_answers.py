@@ -38,13 +38,14 @@ class Canary:
     """One row and what was answered to it, by which it is known whether the model is still the same.
 
     ``noise`` is the largest relative difference between answers to this very row, ``coupled`` that between its answers
-    alone and beside another row; ``version`` is what the reply said of its model.
+    alone and beside another row, which was tried where ``paired``; ``version`` is what the reply said of its model.
     """
 
     row: Any
     answer: tuple[float, ...]
     noise: float = 0.0
     coupled: float = 0.0
+    paired: bool = False
     version: str = ""
 
 

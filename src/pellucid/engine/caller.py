@@ -269,14 +269,22 @@ class Caller:
 
     def learn(self) -> None:
         """Find the batch size, and whether an answer depends on its neighbours or on chance."""
+        if self.model.best_batch:
+            self.learned = self._told(self.model.best_batch)
+            self.batch = self.learned.batch
+            return
         known, key = _KEPT.setdefault(self.model.identity, {}), self._key
         if key not in known:
-            best = self.model.best_batch
-            self.remember(
-                Learned(best) if best else self._probed(), key
-            )  # which a call may change: a module can count its calls
+            self.remember(self._probed(), key)  # which a call may change: a module can count its calls
         self.learned = known[key]
         self.batch = 1 if self.learned.coupled else self.learned.batch
+
+    def _told(self, batch: int) -> Learned:
+        """What a model that knows its manners says of them, once it was asked."""
+        with torch.no_grad():
+            self.answers([0, 1] if len(self.inputs) > 1 else [0])
+        unstable, coupled = self.model.manners
+        return Learned(batch, coupled, unstable)
 
     def remember(self, learned: Learned, key: Any = None) -> None:
         """Take ``learned`` for true of this model and rows of this shape from now on."""

@@ -78,11 +78,15 @@ def probed(problem: Problem, listener: Listener | None = None, *, whole: bool = 
     caller = Caller(problem.model, problem.inputs, listener or Silent())
     with caller.guarded(), torch.no_grad():
         caller.learn()
-    with caller.guarded(), torch.no_grad():
+    with caller.guarded(), caller.model.afresh(), torch.no_grad():
         first = caller.answers([0])
         found = _asked(problem, caller, first)
         found.training = _training(caller)
-    with caller.guarded(), torch.no_grad():  # generators, modes and buffers are again what they were before ``first``
+    with (
+        caller.guarded(),
+        caller.model.afresh(),
+        torch.no_grad(),
+    ):  # generators, modes and buffers are again what they were before ``first``
         found.reseeded = difference(first, caller.answers([0]))
     _looked(problem, found, whole)
     return found
@@ -150,6 +154,8 @@ def _timed(caller: Caller) -> tuple[tuple[Pace, ...], tuple[int, str] | None]:
     """Seconds per row at several numbers of rows at once; what the model fails on ends it."""
     fixed = caller.model.fixed_batch or caller.learned.fixed
     sizes = [fixed] if fixed else sorted({*TIMED, caller.batch})
+    if caller.model.best_batch:  # it is asked once about equal rows, and each may have a price
+        sizes = sorted({1, len(caller.inputs)})
     costs: list[Pace] = []
     for size in sizes if fixed or not caller.learned.coupled else [1]:
         if size < caller.learned.least or (costs and costs[-1].seconds * size > LONGEST):

@@ -35,8 +35,8 @@ class Model(ABC):
     encoding: how raw rows become this model's inputs, or None where rows are already that.
     fixed_batch: the only number of rows it accepts at once, or None.
     reason: why it can be asked for outputs only, where there is something to say of it.
-    best_batch: how many rows it is best asked at once, of a model that knows this and that finds out by itself whether
-        it repeats itself and whether rows depend on their neighbours; None: it is found out by asking.
+    best_batch: how many rows it is best asked at once, of a model that knows this and its :attr:`manners`; None: both
+        are found out by asking.
     """
 
     name: str
@@ -69,6 +69,14 @@ class Model(ABC):
     def untouched(self) -> AbstractContextManager[None]:
         """A context on whose leaving the user's model is as it was before, also after an exception."""
         return nullcontext()
+
+    @property
+    def manners(self) -> tuple[float, float]:
+        """The relative differences between its answers to one row asked again, and asked beside other rows.
+
+        Of a model that finds this out by itself, and does what is to be done about the second.
+        """
+        return 0.0, 0.0
 
     def cautions(self) -> list[Caution]:
         """What the model itself has to say of its answers since it was last taken up."""
