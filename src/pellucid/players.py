@@ -2,7 +2,7 @@
 
 from .modalities.image import Patches, Pixels, Quadtree, Slic
 from .modalities.series import ChangePoints, Channels, Steps, Windows
-from .modalities.tabular import ColumnGroups, Columns, CorrelatedColumns
+from .modalities.tabular import ColumnBlocks, ColumnGroups, Columns, CorrelatedColumns
 from .modalities.text import Characters, Sentences, Tokens, Words
 from .problem.units import Elements
 from .records.players import Players
@@ -11,6 +11,7 @@ __all__ = [
     "ChangePoints",
     "Channels",
     "Characters",
+    "ColumnBlocks",
     "ColumnGroups",
     "Columns",
     "CorrelatedColumns",

@@ -20,6 +20,7 @@ READ_OR_WRITE = {
     "reports/html.py",  # the package's templates
     "data/archives.py",
     "data/csv_text.py",
+    "data/image_files.py",
     "data/json_lines.py",
     "data/reading.py",
     "data/writing.py",

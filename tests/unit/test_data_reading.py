@@ -183,7 +183,7 @@ def test_paths_that_cannot_be_read(tmp_path):
     loop.symlink_to(loop)
     for path, message in [
         (tmp_path / "none.csv", "no such file"),
-        (tmp_path, "this is a folder"),
+        (tmp_path, "the folder cannot be read"),
         (loop, "cannot be opened"),
         ("a\0b.csv", "cannot be opened"),
         (write(tmp_path, b"x", "model.pkl"), "files ending in '.pkl' are not read"),

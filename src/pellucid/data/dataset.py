@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..records.errors import InputError, UnknownName, shorten
+from ..records.messages import Caution
 from ..records.regions import Spans
 from ..records.schema import Schema
 from ..records.series import SeriesAxes
@@ -54,6 +55,7 @@ class Dataset:
     tags: a tag for each word of each text (as ``text.split()`` counts them), or None.
     axes: what the axes of an item are where the arrays are time series, else None.
     lengths: ``Int64[N]``, how many steps each series has where they differ, else None.
+    mended: what was put right while the rows were read.
     """
 
     content: pd.DataFrame | np.ndarray
@@ -71,6 +73,7 @@ class Dataset:
     tags: tuple[tuple[str, ...], ...] | None = None
     axes: SeriesAxes | None = None
     lengths: np.ndarray | None = None
+    mended: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("labels", "ids", "row_numbers", "splits", "groups", "evidence", "tags", "lengths"):

@@ -40,7 +40,7 @@ def profile(data: Dataset) -> Profile:
     labels = {name: int(rows.sum()) for name, rows in _rows_by_class(data).items()}
     common = {"rows": len(data), "splits": splits, "labels": labels, "shape": data.shape}
     if data.schema is None:
-        return Profile(**common, columns=(_intensities(data),), warnings=tuple(_short_classes(data)))
+        return Profile(**common, columns=(_intensities(data),), warnings=(*data.mended, *_short_classes(data)))
     if data.is_text:
         return _of_texts(data, common)
     shown = [column for column in data.schema if column.role in ("feature", "label")]

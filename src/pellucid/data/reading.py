@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from .cells import as_text, column_of, is_text, missing, rows_named
 from .csv_text import MOST_COLUMNS, checked_names, read_cells
 from .dataset import Dataset, Source, Task
 from .evidence import as_spans, evidence_column, joined_words
+from .image_files import from_images
 from .inference import Style, Understood, looks_like_id, understand
 from .json_lines import JSON_LINES, is_json_lines, read_lines
 from .splitting import checked_groups, split_rows
@@ -52,13 +54,15 @@ def read(
     groups: str | Sequence[Any] | np.ndarray | None = None,
     text: str | None = None,
     evidence: str | None = None,
+    size: int | tuple[int, int] | str | None = None,
 ) -> Dataset:
     """Read rows, say what their columns are, and divide them.
 
     Parameters
     ----------
-    path_or_frame: a ``.csv``, ``.tsv``, ``.jsonl``, ``.jsonl.gz``, ``.parquet`` or ``.npz`` file, or a pandas
-        DataFrame.
+    path_or_frame: a ``.csv``, ``.tsv``, ``.jsonl``, ``.jsonl.gz``, ``.parquet`` or ``.npz`` file, a pandas
+        DataFrame, or pictures: a folder with a subfolder for each class (above them, if need be, folders named train,
+        validation and test), or a list of their paths; see :mod:`pellucid.data.image_files`.
     label: the column (or array) to predict; for arrays ``labels``, ``label``, ``y`` or ``targets`` unless said.
     protected, immutable: columns that may not decide; that the person cannot change.
     id: the column that tells rows apart; found by its name and its different values unless said.
@@ -72,6 +76,7 @@ def read(
         Of texts a column ``split`` of the words train, validation and test is kept.
     evidence: the column of passages that people marked in each text (JSON lines): ``[[start, stop], …]`` in
         characters, or in words where its name ends in ``_tokens``; found by its usual names unless said.
+    size: (height, width) that pictures are resized to; without it all must have one size.
 
     Raises
     ------
@@ -81,6 +86,9 @@ def read(
     wishes = Wishes(label, protected, immutable, id, schema, split, seed, task, groups, text, evidence)
     if isinstance(path_or_frame, Mapping) or type(path_or_frame).__module__.split(".")[0] == "pandas":
         return _from_frame(path_or_frame, wishes, Style(decimal, thousands))
+    if isinstance(path_or_frame, (list, tuple)) or _is_folder(path_or_frame):
+        given = path_or_frame if isinstance(path_or_frame, (list, tuple)) else Path(path_or_frame)
+        return from_images(given, wishes, size)
     path = _readable(path_or_frame)
     before = path.stat()
     source = Source(str(path), digest_file(path))
@@ -97,17 +105,19 @@ def read(
     return data
 
 
+def _is_folder(given: Any) -> bool:
+    return isinstance(given, (str, os.PathLike)) and "\0" not in str(given) and Path(given).is_dir()
+
+
 def _readable(given: Any) -> Path:
     try:
         path = Path(given)
     except TypeError as error:
         raise InputError(
             f"cannot read a {type(given).__name__}",
-            fix="give the path of a .csv, .parquet or .npz file, or a DataFrame",
+            fix="give the path of a .csv, .parquet or .npz file, a folder of pictures, or a DataFrame",
         ) from error
     try:
-        if path.is_dir():
-            raise InputError("this is a folder", where=str(path), fix="give a file inside it")
         with open(path, "rb"):
             pass
     except FileNotFoundError as error:

@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from ..data.text_encoding import TextEncoding
 from ..modalities.image import Patches
 from ..modalities.series import Steps, Windows
-from ..modalities.tabular import Columns, ColumnUnits
+from ..modalities.tabular import ColumnBlocks, Columns, ColumnUnits
 from ..modalities.text import Hide, Replace, Words, usual
 from ..problem.conditional import Conditional
 from ..problem.loss import Loss
@@ -30,6 +30,8 @@ from .wrap import wrap
 
 COARSE = 8
 """An image is divided into about this many patches a side for methods that ask coalition by coalition."""
+MOST_COLUMNS, BLOCKS = 10_000, 64
+"""A table of more columns is divided into so many blocks for such methods: a column would take a question or more."""
 
 
 def as_problem(
@@ -58,6 +60,8 @@ def as_problem(
     if read.inputs.axes is not None and made.axes is None:
         made = replace(made, axes=read.inputs.axes, layout=made.layout or read.inputs.axes.shape)
     asked = as_target(target, rows)
+    if players is None and isinstance(units, ColumnBlocks):
+        cautions.append(Caution.of("columns_grouped", "yellow", columns=read.inputs.width, groups=units.count))
     return Problem(model, read.inputs, made, chosen, asked, read.kind, (*read.cautions, *cautions))
 
 
@@ -129,7 +133,8 @@ def _units(given: Any, read: Read, fine: bool) -> Units | Players:
     if read.kind in ("words", "text"):
         return Words()
     if read.kind == "table":
-        return Columns(read.columns)
+        wide = not fine and (len(read.columns) or read.inputs.width) > MOST_COLUMNS
+        return ColumnBlocks(BLOCKS, read.columns) if wide else Columns(read.columns)
     if read.kind == "series":
         return Steps() if fine else Windows()
     if read.kind == "image" and not fine:

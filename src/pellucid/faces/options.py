@@ -17,7 +17,7 @@ _LANGUAGE = click.Choice(LANGUAGES)
 
 ARGUMENTS = {
     "model": "A network's file, or package.module:factory with --weights.",
-    "data": "A .csv, .tsv, .jsonl, .parquet or .npz file.",
+    "data": "A .csv, .tsv, .jsonl, .parquet or .npz file, or a folder of pictures.",
     "explanation": "An explanation (.npz), or values made elsewhere (.npy).",
     "first": "A run's folder, or a folder of runs.",
     "second": "Another one.",

@@ -18,6 +18,8 @@ from ..engine.session import Session
 Distance = Literal["euclidean", "cosine", "manhattan"]
 APART = 4
 """From so many rows per player on, they are drawn in pairs that lie as far apart as they can."""
+AT_ONCE = 2**24
+"""Numbers of drawn rows laid out at once."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class Moved(Neighbourhood):
         moved = (self.x[:, self.places].double() - start) / self.spread
         effect[:, self.moved] = moved.cpu().numpy()
         for player in self.redrawn.tolist():
-            effect[:, player] = 1 - self._same(self.x, self.draws[None], player).mean(1)
+            own = self.owned[player]
+            effect[:, player] = 1 - self._same(self.x[:, own], self.draws[None, :, own], player).mean(1)
         return effect
 
     def _quartiles(self, numeric: np.ndarray) -> dict[int, torch.Tensor]:
@@ -177,21 +180,22 @@ class Moved(Neighbourhood):
         }
 
     def _same(self, rows: torch.Tensor, others: torch.Tensor, player: int) -> np.ndarray:
-        """Whether rows ``[N, D]`` and others ``[1|N, b, D]`` agree in a player (fall into one bin), ``Bool[N, b]``."""
-        own = self.owned[player]
+        """Whether a player's elements of rows ``[N, d]`` and of others ``[1|N, b, d]`` agree (fall into one bin),
+        ``Bool[N, b]``."""
         if player in self.bins:
-            a = torch.bucketize(rows[:, own].double().contiguous(), self.bins[player])[:, None]
-            b = torch.bucketize(others[..., own].double().contiguous(), self.bins[player])
+            a = torch.bucketize(rows.double().contiguous(), self.bins[player])[:, None]
+            b = torch.bucketize(others.double().contiguous(), self.bins[player])
             return (a == b)[..., 0].cpu().numpy()
-        return (rows[:, None, own] == others[..., own]).all(-1).cpu().numpy()
+        return (rows[:, None] == others).all(-1).cpu().numpy()
 
     def seen(self, item: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
         steps, lots = self._draws(part)
         points = np.zeros((len(steps), self.session.n))
         points[:, self.moved] = steps
-        for player, own in zip(self.redrawn.tolist(), lots.T, strict=True):
-            others = self._others(item, own)
-            points[:, player] = self._same(self.x[item][None], others[None], player)[0] - 1.0
+        for player, mine in zip(self.redrawn.tolist(), lots.T, strict=True):
+            own = self.owned[player]
+            others = self._others(item, mine, own)
+            points[:, player] = self._same(self.x[item, own][None], others[None], player)[0] - 1.0
         return points, self._count(points, item)
 
     def _count(self, points: np.ndarray, item: int) -> np.ndarray:
@@ -206,9 +210,14 @@ class Moved(Neighbourhood):
         return self.kernel(np.linalg.norm(points[:, self.redrawn], axis=1))
 
     def answers(self, items: np.ndarray, part: slice) -> np.ndarray:
-        drawn, count, found = self._draws(part), part.stop - part.start, []
+        steps, lots = self._draws(part)
+        at_once, found = max(1, AT_ONCE // self.x.shape[1]), []
         for item in items.tolist():
-            found.append(self.session.outputs_all(self._points(item, *drawn), np.full(count, item)).T)
+            told = []
+            for start in range(0, len(steps), at_once):
+                points = self._points(item, steps[start : start + at_once], lots[start : start + at_once])
+                told.append(self.session.outputs_all(points, np.full(len(points), item)).T)
+            found.append(np.concatenate(told, axis=1))
         return np.concatenate(found)
 
     def _points(self, item: int, drawn: np.ndarray, lots: np.ndarray) -> torch.Tensor:
@@ -220,15 +229,15 @@ class Moved(Neighbourhood):
         points[:, self.places] += steps * self.spread.to(row)
         for player, mine in zip(self.redrawn.tolist(), lots.T, strict=True):
             own = torch.from_numpy(self.owned[player])
-            points[:, own] = self._others(item, mine)[:, own]
+            points[:, own] = self._others(item, mine, self.owned[player])
         return points
 
-    def _others(self, item: int, own: np.ndarray) -> torch.Tensor:
-        """The rows ``[·, D]`` that a player takes its state from by its lots; between two rows it is a coin's."""
-        lots = torch.from_numpy(np.ascontiguousarray(own))
+    def _others(self, item: int, mine: np.ndarray, own: np.ndarray) -> torch.Tensor:
+        """The states ``[·, d]`` of its elements that a player takes by its lots; between two rows it is a coin's."""
+        lots = torch.from_numpy(np.ascontiguousarray(mine))
         if len(self.draws) > 1:
-            return self.draws[(lots * len(self.draws)).long()]
-        return torch.where(lots[:, None] < 0.5, self.draws, self.x[item])
+            return self.draws[:, own][(lots * len(self.draws)).long()]
+        return torch.where(lots[:, None] < 0.5, self.draws[:, own], self.x[item, own])
 
 
 def _draws(

@@ -87,6 +87,29 @@ class ColumnGroups(ColumnUnits):
 
 
 @dataclass(frozen=True)
+class ColumnBlocks(ColumnUnits):
+    """Neighbouring columns together in ``count`` blocks of near-equal numbers, each block a player.
+
+    For rows of very many columns, of which asking one by one would take as many questions. Raises :class:`InputError`
+    for more blocks than columns.
+    """
+
+    count: int = 64
+    names: tuple[str, ...] = ()
+
+    def make(self, inputs: Inputs, encoding: Any = None) -> Players:
+        columns = Columns(self.names).make(inputs, encoding)
+        names, labels = columns.of(0), columns.labels[0]
+        if not is_number(self.count) or not 0 < self.count <= len(names):
+            raise InputError(f"{len(names)} columns cannot be divided into {self.count!r} blocks")
+        block = np.arange(len(names)) * self.count // len(names)
+        ends = np.flatnonzero(np.diff(block, prepend=-1, append=self.count))
+        spans = zip(ends[:-1], ends[1:] - 1, strict=True)
+        told = [names[a] if a == b else f"{shorten(names[a], 25)} … {shorten(names[b], 25)}" for a, b in spans]
+        return Players.shared(np.where(labels < 0, -1, block[labels]), told, kind="block")
+
+
+@dataclass(frozen=True)
 class CorrelatedColumns(ColumnUnits):
     """Each column a player, those that move together in groups, found in background rows.
 

@@ -35,7 +35,7 @@ SLICE = re.compile(r"(-?\d*):(-?\d*)")
 PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
 STYLE = ("delimiter", "decimal", "thousands", "encoding")
 """How a file is written: said once, for DATA and for files of rows beside it."""
-READING = (*STYLE, "id", "task", "groups", "text", "evidence")
+READING = (*STYLE, "size", "id", "task", "groups", "text", "evidence")
 
 
 @dataclass(frozen=True, eq=False)
