@@ -51,7 +51,7 @@ def test_a_plain_network_has_everything_and_nothing_to_be_careful_of() -> None:
     assert all(pace.seconds > 0 for pace in found.costs) and found.flops == 2 * (4 * 8 + 8 * 3)
     assert found.bytes >= 64 and not found.warnings and found.flat == ()
     assert {"integrated_gradients", "shapley", "lrp", "layer_conductance"} <= set(found.applicable)
-    assert found.methods["grad_cam"] == "it explains image, and these rows are table"
+    assert found.methods["grad_cam"].startswith("it explains image")
     assert "no attention" in found.methods["attention_maps"]
 
 
