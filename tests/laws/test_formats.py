@@ -11,66 +11,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from one_network import (
+    BACKGROUND,
+    COLUMNS,
+    FILES,
+    MEAN,
+    ROWS,
+    SPREAD,
+    answer,
+    loaded,
+    mlp,
+    network,
+    of_frames,
+    pipeline,
+)
 from serving import Served
-from torch import nn
 
 import pellucid
-from pellucid.backends.saving import export_network, save_weights
 from pellucid.methods import IntegratedGradients
 from pellucid.problem.model import Differentiable
 from pellucid.records.errors import NotApplicable
-
-WIDTH, HIDDEN, CLASSES = 5, 7, ("low", "middle", "high")
-DICE = np.random.default_rng(0)
-WEIGHTS = [DICE.normal(size=shape).astype(np.float32).astype(np.float64) for shape in ((WIDTH, HIDDEN), (HIDDEN, 3))]
-BIASES = [DICE.normal(size=size).astype(np.float32).astype(np.float64) for size in (HIDDEN, 3)]
-ROWS = DICE.normal(size=(4, WIDTH)).astype(np.float32).astype(np.float64)
-BACKGROUND = DICE.normal(size=(6, WIDTH)).astype(np.float32).astype(np.float64)
-COLUMNS = [f"column {place}" for place in range(WIDTH)]
-MEAN, SPREAD = np.array([3.0, -2, 0, 1, 8]), np.array([2.0, 0.5, 1, 4, 2])
-"""Of the pipeline's scaler, powers of two so that scaling rounds nothing."""
-
-
-def network() -> nn.Sequential:
-    """tanh between two layers, softmax behind them; computed in float64, which makes it the one that others meet."""
-    net = nn.Sequential(nn.Linear(WIDTH, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 3), nn.Softmax(1)).double().eval()
-    with torch.no_grad():
-        for layer, weight, bias in zip((net[0], net[2]), WEIGHTS, BIASES, strict=True):
-            layer.weight.copy_(torch.from_numpy(weight.T.copy()))
-            layer.bias.copy_(torch.from_numpy(bias))
-    return net
-
-
-def answer(rows: Any) -> np.ndarray:
-    """The same network in numpy."""
-    scores = np.tanh(np.asarray(rows, dtype=np.float64) @ WEIGHTS[0] + BIASES[0]) @ WEIGHTS[1] + BIASES[1]
-    likely = np.exp(scores - scores.max(1, keepdims=True))
-    return likely / likely.sum(1, keepdims=True)
-
-
-def of_frames(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(answer(frame[COLUMNS]))
-
-
-def mlp() -> Any:
-    """scikit-learn's own, fitted for a moment and given the weights."""
-    sklearn = pytest.importorskip("sklearn.neural_network")
-    fitted = sklearn.MLPClassifier((HIDDEN,), "tanh", max_iter=1, random_state=0)
-    with pytest.warns(Warning):
-        fitted.fit(np.tile(BACKGROUND, (3, 1)), list(CLASSES) * 6)
-    fitted.coefs_, fitted.intercepts_ = [weight.copy() for weight in WEIGHTS], [bias.copy() for bias in BIASES]
-    fitted.classes_ = np.array(CLASSES)
-    return fitted
-
-
-def pipeline() -> Any:
-    """The same behind a scaler; it takes columns by name, and is asked about rows that the scaler brings back."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(pd.DataFrame(BACKGROUND, columns=COLUMNS))
-    scaler.mean_, scaler.scale_ = MEAN, SPREAD
-    return make_pipeline(scaler, mlp())
 
 
 class Place:
@@ -80,51 +40,6 @@ class Place:
         self.folder, self.stack = folder, stack
 
 
-Maker = Callable[[Place], Any]
-
-
-def exported(place: Place) -> Any:
-    export_network(network(), torch.from_numpy(ROWS), place.folder / "net.pt2")
-    return pellucid.load(place.folder / "net.pt2")
-
-
-def with_factory(place: Place) -> Any:
-    save_weights(network(), place.folder / "net.safetensors")
-    return pellucid.load(network, weights=place.folder / "net.safetensors")
-
-
-def scripted(place: Place) -> Any:
-    with pytest.warns(DeprecationWarning):
-        torch.jit.save(torch.jit.script(network()), str(place.folder / "net.pt"))
-    return pellucid.load(place.folder / "net.pt")
-
-
-def skops_file(place: Place) -> Any:
-    pytest.importorskip("skops.io").dump(mlp(), place.folder / "net.skops")
-    return pellucid.load(place.folder / "net.skops")
-
-
-def onnx_file(place: Place) -> Any:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    from onnx import TensorProto, helper, numpy_helper
-
-    given = [numpy_helper.from_array(array, name) for name, array in zip("vwab", WEIGHTS + BIASES, strict=True)]
-    nodes = [
-        helper.make_node("Gemm", ["rows", "v", "a"], ["sums"]),
-        helper.make_node("Tanh", ["sums"], ["hidden"]),
-        helper.make_node("Gemm", ["hidden", "w", "b"], ["scores"]),
-        helper.make_node("Softmax", ["scores"], ["likely"], axis=1),
-    ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["N", width]) for name, width in ENDS.items()]
-    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], given)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), place.folder / "net.onnx")
-    return pellucid.load(place.folder / "net.onnx")
-
-
-ENDS = {"rows": WIDTH, "likely": 3}
-
-
 def served(place: Place) -> Any:
     yaml = pytest.importorskip("yaml")
     server = place.stack.enter_context(Served(lambda rows: answer(rows).tolist()))
@@ -132,19 +47,24 @@ def served(place: Place) -> Any:
     return pellucid.load(place.folder / "net.yaml")
 
 
-FORMATS: dict[str, tuple[Maker, bool]] = {
+def from_file(name: str) -> Callable[[Place], Any]:
+    def make(place: Place) -> Any:
+        file, keep = FILES[name]
+        keep(place.folder / file)
+        return loaded(place.folder / file)
+
+    return make
+
+
+FORMATS: dict[str, tuple[Callable[[Place], Any], bool]] = {
     "torch": (lambda place: network(), True),
     "torch in float32": (lambda place: network().float(), True),
-    ".pt2": (exported, True),
-    "safetensors and factory": (with_factory, True),
-    "TorchScript": (scripted, True),
     "scikit-learn": (lambda place: mlp(), True),
     "pipeline": (lambda place: pipeline(), True),
-    ".skops": (skops_file, True),
-    ".onnx": (onnx_file, True),
     "function of arrays": (lambda place: answer, False),
     "function of tables": (lambda place: of_frames, False),
     "HTTP": (served, False),
+    **{name: (from_file(name), True) for name in FILES},
 }
 """How each format is made and loaded, and whether it has gradients."""
 
