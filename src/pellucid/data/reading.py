@@ -289,10 +289,10 @@ def _check_names(names: list[str], wishes: Wishes, said: Mapping[str, ColumnSett
     wanted += [name for name in (wishes.label, wishes.id, wishes.text) if name is not None]
     if isinstance(wishes.groups, str):
         wanted.append(wishes.groups)
-    known = set(names)
+    known, file = set(names), str(wishes.schema) if isinstance(wishes.schema, (str, Path)) else ""
     for name in wanted:
         if name not in known:
-            raise UnknownName.among("column", name, names)
+            raise UnknownName.among("column", name, names, where=file if name in said and name != wishes.text else "")
 
 
 def _roles(frame: pd.DataFrame, wishes: Wishes, said: Mapping[str, ColumnSettings]) -> dict[str, Role]:

@@ -103,11 +103,11 @@ class UnknownName(PellucidError):
     """A name that the catalogue does not hold; close names are suggested."""
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    def among(cls, kind: str, name: str, known: Iterable[str], where: str = "") -> UnknownName:
         known = sorted(known)
         close = get_close_matches(name, known, n=3, cutoff=0.5)
         fix = f"did you mean {', '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-        return cls(f"there is no {kind} named {shorten(name)!r}", fix=fix)
+        return cls(f"there is no {kind} named {shorten(name)!r}", where=where, fix=fix)
 
 
 def shorten(text: object, width: int = 60) -> str:
