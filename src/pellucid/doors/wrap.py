@@ -12,6 +12,7 @@ from torch import nn
 
 from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
+from ..backends.jax_function import JaxModel
 from ..backends.keras_model import KerasModel, is_keras
 from ..backends.token_network import Reading, TokenModel, refuse_without_encoding
 from ..backends.tokenizer import Tokenizer, is_tokenizer
@@ -30,6 +31,7 @@ def wrap(
     outputs: Sequence[str] | None = None,
     output: str | int | None = None,
     name: str = "",
+    parameters: Any = None,
 ) -> Model:
     """A module or a function as a model.
 
@@ -42,16 +44,21 @@ def wrap(
         transformer, or ``"package.module:function"`` that returns one.
     outputs: names of the outputs.
     output: which of several outputs is meant (a key of a dict, an attribute, a place in a tuple).
+    parameters: those of a JAX function, whose first argument they are: ``wrap(module.apply, parameters=variables)``
+        of a Flax module. Such a function has gradients.
 
     Raises :class:`ModelError` for anything else.
     """
     labels = None if outputs is None else _distinct(outputs)
     found = None if encoding is None else as_encoding(encoding)
-    if isinstance(model, Model):
+    if isinstance(model, Model) and parameters is None:
         if output is not None or name:
             raise InputError("this model is wrapped already", fix="give output= and name= when you wrap the module")
         return _refined(model, labels, found)
     chosen = Output(output)
+    if parameters is not None:
+        _refuse_parameters(model)
+        return JaxModel(model, parameters, name=name, labels=labels, encoding=found, output=chosen)
     if isinstance(model, LoadedModule):
         return TorchModel(
             model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
@@ -75,6 +82,15 @@ def wrap(
             fix="give a torch module, a function of a batch, or a path to pellucid.load",
         )
     return FunctionModel(model, name=name, labels=labels, encoding=found, output=chosen)
+
+
+def _refuse_parameters(model: Any) -> None:
+    """Raise :class:`ModelError` where parameters were given with something that keeps its own."""
+    if isinstance(model, (Model, LoadedModule, nn.Module, type)) or is_keras(model) or not callable(model):
+        raise ModelError(
+            f"parameters= belongs to a JAX function, and this is a {type(model).__name__}",
+            fix="give the function that takes the parameters first: pellucid.wrap(module.apply, parameters=variables)",
+        )
 
 
 def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
