@@ -139,10 +139,14 @@ class _AroundUsers(TorchModel):
         return dict(self.user.named_modules())
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
-        return places_of(self.user, self.outputs, few, more)
+        return places_of(self.user, self.at_full_length, few, more)
 
     def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
         return visited(self.user, visitors)
+
+    def at_full_length(self, rows: Rows) -> Tensor:
+        """The outputs of rows, all in one pass and as long as they come: what is seen inside has one shape then."""
+        return super().outputs(rows)
 
 
 class TokenModel(_AroundUsers):
@@ -170,21 +174,31 @@ class TokenModel(_AroundUsers):
         )
         self.user, self.network = inner, network
         self.chosen = network.chosen
+        self._looking = False
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
         if VECTORS in rows:
-            return super().outputs(rows)
+            return self.at_full_length(rows)
         rows = closed_up(rows)
+        if self._looking:
+            return self.at_full_length(rows)
         lengths = (rows[TOKENS] != NOTHING).sum(1)
         groups = of_like_length(lengths)
         if len(groups) == 1:
-            return super().outputs(shortened(rows, lengths))
+            return self.at_full_length(shortened(rows, lengths))
         order = torch.cat(groups)
-        parts = [
-            super(TokenModel, self).outputs(shortened({n: t[g] for n, t in rows.items()}, lengths[g])) for g in groups
-        ]
+        parts = [self.at_full_length(shortened({n: t[g] for n, t in rows.items()}, lengths[g])) for g in groups]
         return torch.cat(parts)[torch.argsort(order)]
+
+    @contextmanager
+    def visited(self, visitors: Mapping[str, Visitor]) -> Generator[None]:
+        with super().visited(visitors):
+            self._looking = True
+            try:
+                yield
+            finally:
+                self._looking = False
 
     def embedded(self, rows: Rows) -> Embedded | None:
         assert not isinstance(rows, list)

@@ -22,6 +22,7 @@ from ..doors.question import as_problem
 from ..engine.budget import Budget
 from ..engine.caller import Caller, Learned
 from ..engine.engine import opened, refuse_unmet_needs
+from ..engine.lifting import lifted
 from ..engine.listener import Silent
 from ..methods.method import Method
 from ..modalities.text import Replace
@@ -143,7 +144,9 @@ def batch_size_does_not_matter(method: Method, make: Callable[[int], Problem], e
 def asking_again_is_the_same(method: Method, make: Callable[[int], Problem], e: Answer) -> None:
     """The session of the very same rows, as metrics make it to explain again, gives the same values."""
     budget = Budget(evaluations=BUDGET)
-    with opened(make(5), method.name, budget=budget, slopes=method.at_rows, look=method.look) as run:
+    with opened(
+        lifted(make(5), method.needs), method.name, budget=budget, slopes=method.at_rows, look=method.look
+    ) as run:
         for _, session in run.parts:
             if session.opaque:
                 continue

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from ..data.series import Series
+from ..data.text_encoding import Vocabulary
 from ..doors.question import as_problem
+from ..doors.wrap import wrap
 from ..modalities.image import Blur, Patches, Slic
 from ..modalities.series import Interpolated, Windows
 from ..problem.problem import Problem
@@ -177,6 +179,31 @@ def series(count: int = 5) -> Problem:
     return as_problem(SmallTemporal(), Series((rows * count)[:count]), removal=Interpolated(), players=Windows(4))
 
 
+class SmallReader(nn.Module):
+    """Vectors of tokens, each looking at all that are there, and their sum."""
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        generator = _seeded(27)
+        self.vectors, self.keys, self.head = nn.Embedding(words, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.8)
+        self.eval()
+
+    def forward(self, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        x, there = self.vectors(ids), attention_mask[:, None, :]
+        strength = torch.sigmoid(self.keys(x) @ x.mT) * there
+        return self.head(torch.tanh((strength @ x * attention_mask[..., None]).sum(1)))
+
+
+def texts(count: int = 5) -> Problem:
+    """Ragged texts for a network of tokens, some of them several to a word; a word is hidden when absent."""
+    rows = ["not-so good.", "a bad, bad day", "good", "It is good! Not bad.", "bad-good"]
+    vocabulary = Vocabulary.of(rows)
+    return as_problem(wrap(SmallReader(len(vocabulary)), encoding=vocabulary), (rows * count)[:count], target=1)
+
+
 def one_player(count: int = 3) -> Problem:
     """A single column."""
     return as_problem(_network(1, 4, 2, seed=14), _rows(count, 1, 15), background=_rows(4, 1, 16))
@@ -228,7 +255,7 @@ def _named(*made: Callable[[int], Problem]) -> dict[str, Callable[[int], Problem
 
 
 PROBLEMS: dict[str, Callable[[int], Problem]] = _named(
-    table, grouped_table, image, ragged_image, two_inputs, black_box, words, series, one_player, constant_model,
+    table, grouped_table, image, ragged_image, two_inputs, black_box, words, texts, series, one_player, constant_model,
     unused_column, double, all_targets,
 )  # fmt: skip
 """What every method is asked."""
