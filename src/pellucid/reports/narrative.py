@@ -24,6 +24,7 @@ from pellucid.records.sets import Sets
 
 from .figures.images import is_image, share_map
 from .marked_text import is_text
+from .stretches import TOLD, is_series, stretch_of, windows
 from .words import Words, cells, cut, is_attention, number, percent, quoted, spread
 
 AUDIENCES = ("expert", "professional", "person")
@@ -130,6 +131,8 @@ def _reasons(explanation: Explanation, row: int, output: int, words: Words, sche
         shares = share_map(explanation, row, output)
         if min(shares.shape) >= 3:
             return _parts(shares, words)
+    if is_series(explanation):
+        return _of_series(explanation, row, output, words)
     own = cells(explanation, row, schema)
     found = explanation.top(explanation.players.most, row, output)
     if is_text(explanation):
@@ -137,6 +140,25 @@ def _reasons(explanation: Explanation, row: int, output: int, words: Words, sche
     return [
         Reason(quoted(name), _cell(explanation, row, name, own, words), value, error) for name, value, error in found
     ]
+
+
+def _of_series(explanation: Explanation, row: int, output: int, words: Words) -> list[Reason]:
+    """The stretches of a series by the size of their contributions; many small ones summed over windows."""
+    players, axes = explanation.players, explanation.players.axes
+    assert axes is not None
+    names = players.of(row)
+    values = explanation.attributions[row, : len(names), output]
+    if len(names) > TOLD and explanation.pooling == "sum":
+        labels = players.labels[0 if players.is_shared else row]
+        shares = players.spread(values / np.bincount(labels[labels >= 0], minlength=len(names)), row)
+        summed = windows(axes.by_channel(shares.reshape(-1)), axes)
+        reasons = [Reason(stretch.told(axes, words), None, total, np.nan) for stretch, total in summed]
+    else:
+        errors = np.full(len(names), np.nan) if explanation.errors is None else explanation.errors[row, :, output]
+        held = [stretch_of(players, row, player) for player in range(len(names))]
+        told = [quoted(name) if own is None else own.told(axes, words) for name, own in zip(names, held, strict=True)]
+        reasons = [Reason(*parts) for parts in zip(told, [None] * len(names), values, errors, strict=False)]
+    return sorted(reasons, key=lambda reason: -abs(reason.value))
 
 
 def _of_text(found: list[tuple[str, float, float]]) -> list[Reason]:

@@ -14,6 +14,7 @@ from pellucid.records.study import Study
 from . import before, comparison, figures, narrative, overall, path, recorded
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
 from .marked_text import is_text, pieces_of
+from .stretches import is_series
 from .overview import warning
 from .words import Words, cell, cut, number, percent
 
@@ -148,6 +149,8 @@ def _case(chapter: Chapter, explanation: Explanation, row: int) -> dict[str, Any
     gap = "" if language == "zh" else " "
     if figures.is_image(explanation):
         chart, caption = figures.image_overlay(explanation, row, language=language), "caption_picture"
+    elif is_series(explanation):
+        chart, caption = figures.series_bands(explanation, row, language=language), "caption_series"
     else:
         chart = figures.contributions(explanation, row, language=language, schema=study.schema)
         caption = "caption_case" if explanation.errors is not None else "caption_case_exact"
@@ -241,6 +244,9 @@ def _importance(chapter: Chapter) -> Section | None:
         chart = figures.words_overall(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_words", **said)))
         section.tables.append(_words_table(explanation, words))
+    elif is_series(explanation) and explanation.players.is_shared:
+        chart = figures.series_overall(explanation, language=words.language)
+        section.pictures.append(chapter.picture(chart, words("caption_series_mean", **said)))
     elif not figures.is_image(explanation):
         chart = figures.importance(explanation, language=words.language)
         section.pictures.append(chapter.picture(chart, words("caption_importance", **said)))

@@ -15,6 +15,7 @@ from .overall import overall
 from .profiles import correlations, distribution, distributions, missing, ranked_columns
 from .recording import spread_over_epochs
 from .rules import rule_list, rule_overlay
+from .series import series_bands, series_overall
 from .sets import set_list
 from .swarms import beeswarm, summary
 from .text import marked_text, word_weights, words_overall
@@ -25,6 +26,6 @@ __all__ = [
     "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow", "distribution",
     "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance", "importance_map",
     "is_image", "marked_text", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
-    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "set_list", "spread_over_epochs",
+    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "series_bands", "series_overall", "set_list", "spread_over_epochs",
     "strongest_units", "summary", "waterfall", "word_weights", "words_overall",
 ]  # fmt: skip
