@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ..records.errors import InputError, NotFiniteError, UnknownName, shorten
 from .archives import read_archive
 from .cells import rows_named
 from .dataset import SPLITS, Dataset, Source, Task
+from .series_arrays import series_axes
 from .splitting import checked_groups, split_rows
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def from_archive(path: Path, source: Source, wishes: Wishes) -> Dataset:
     if content.dtype.kind not in "biuf":
         raise InputError(f"array {shorten(name)!r} holds no real numbers ({content.dtype})", where=path.name)
     checked_finite(content, name, path.name)
-    return from_arrays(
+    axes, cautions = series_axes(name, arrays, wishes)
+    made = from_arrays(
         content,
         labels=None if label is None else _same_length(arrays, label, len(content), path),
         class_names=arrays.get("class_names"),
@@ -54,6 +57,8 @@ def from_archive(path: Path, source: Source, wishes: Wishes) -> Dataset:
         seed=wishes.seed,
         source=source,
     )
+    ends = _same_length(arrays, "lengths", len(content), path) if axes is not None and "lengths" in arrays else None
+    return replace(made, axes=axes, lengths=ends, mended=cautions)
 
 
 def from_arrays(

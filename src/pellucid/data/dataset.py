@@ -55,7 +55,7 @@ class Dataset:
     tags: a tag for each word of each text (as ``text.split()`` counts them), or None.
     axes: what the axes of an item are where the arrays are time series, else None.
     lengths: ``Int64[N]``, how many steps each series has where they differ, else None.
-    mended: what was put right while the rows were read.
+    mended: what was put right, or taken for granted, while the rows were read.
     """
 
     content: pd.DataFrame | np.ndarray
@@ -142,7 +142,12 @@ class Dataset:
     @property
     def series(self) -> Series | None:
         """The arrays as the series they were said to be; None for other data."""
-        return None if self.axes is None else Series.of(self.features, self.axes, self.lengths)
+        return None if self.axes is None else Series.of(self.features, self.axes, self.lengths, self.mended)
+
+    @property
+    def rows(self) -> Any:
+        """What a model is asked about: the series, where they are some, else the features."""
+        return self.features if self.series is None else self.series
 
     @property
     def train(self) -> Dataset:

@@ -21,6 +21,7 @@ from .evidence import as_spans, evidence_column, joined_words
 from .image_files import from_images
 from .inference import Style, Understood, looks_like_id, understand
 from .json_lines import JSON_LINES, is_json_lines, read_lines
+from .series_table import series_from
 from .splitting import checked_groups, split_rows
 from .texts import looks_like_text, refuse_unusable
 from .wishes import Wishes
@@ -55,6 +56,10 @@ def read(
     text: str | None = None,
     evidence: str | None = None,
     size: int | tuple[int, int] | str | None = None,
+    kind: str | None = None,
+    time: str | None = None,
+    window: int | None = None,
+    stride: int | None = None,
 ) -> Dataset:
     """Read rows, say what their columns are, and divide them.
 
@@ -77,13 +82,21 @@ def read(
     evidence: the column of passages that people marked in each text (JSON lines): ``[[start, stop], …]`` in
         characters, or in words where its name ends in ``_tokens``; found by its usual names unless said.
     size: (height, width) that pictures are resized to; without it all must have one size.
+    kind: what arrays are, "images" or "series"; told by their names and shapes where these leave no doubt.
+    time: the column that says when each row was measured: the table then holds time series, and its further columns
+        are channels (see :func:`pellucid.data.series_table.series_from`). For arrays of series "first" or "last": the
+        axis of time.
+    window, stride: how many steps of a table's series the network sees at once, and how far apart these windows
+        begin; by default they lie side by side.
 
     Raises
     ------
     InputError: with the file and the line, or the column and the rows (1 is the first row).
     UnknownName: a column that is not there, with near misses.
     """
-    wishes = Wishes(label, protected, immutable, id, schema, split, seed, task, groups, text, evidence)
+    wishes = Wishes(
+        label, protected, immutable, id, schema, split, seed, task, groups, text, evidence, kind, time, window, stride
+    )  # fmt: skip
     if isinstance(path_or_frame, Mapping) or type(path_or_frame).__module__.split(".")[0] == "pandas":
         return _from_frame(path_or_frame, wishes, Style(decimal, thousands))
     if isinstance(path_or_frame, (list, tuple)) or _is_folder(path_or_frame):
@@ -210,6 +223,8 @@ def _table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, styl
         raise InputError("the table has no rows", where=where, fix="give a table with rows")
     frame = frame.set_axis(pd.Index(names, dtype=object), axis=1)
     frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
+    if wishes.time is not None:
+        return series_from(frame, where, source, wishes)
     said = _settings(wishes.schema, wishes.text)
     _check_names(names, wishes, said)
     roles = _roles(frame, wishes, said)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..records.errors import InputError, NotFiniteError, shorten
+from ..records.messages import Caution
 from ..records.series import SeriesAxes, Time, channel_names
 
 NUMBERS = "biuf"
@@ -31,6 +32,7 @@ class Series:
         each one ends; for any other network say the number with which it was trained to see them filled up.
     lengths: how many steps each series has, where ``values`` is an array in which shorter ones are filled up already;
         of a list they are known.
+    cautions: what is to be said beside explanations of these series.
     content: the values as one array ``[N, …]``, shorter series filled up.
     axes: what was said about them, checked.
 
@@ -45,6 +47,7 @@ class Series:
     units: Sequence[str] = ()
     fill: float | None = None
     lengths: Any = None
+    cautions: tuple[Caution, ...] = ()
     content: np.ndarray = field(init=False, repr=False)
     axes: SeriesAxes = field(init=False, repr=False)
 
@@ -62,10 +65,16 @@ class Series:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, content: np.ndarray, axes: SeriesAxes, lengths: np.ndarray | None = None) -> Series:
+    def of(
+        cls,
+        content: np.ndarray,
+        axes: SeriesAxes,
+        lengths: np.ndarray | None = None,
+        cautions: tuple[Caution, ...] = (),
+    ) -> Series:
         """Series whose axes are known already."""
         told = {"time": axes.time, "times": axes.times, "unit": axes.unit, "units": axes.units}
-        return cls(content, axes.channels, lengths=lengths, **told)
+        return cls(content, axes.channels, lengths=lengths, cautions=cautions, **told)
 
     @property
     def needs_ends(self) -> bool:

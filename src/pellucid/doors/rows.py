@@ -46,7 +46,7 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     if model.encoding is not None and not text and _is_raw(rows, model.encoding):
         return _encoded(model, rows, shown)
     if (series := as_series(rows)) is not None:
-        return Read(series_inputs(model, series), "series")
+        return Read(series_inputs(model, series), "series", cautions=series.cautions)
     rows = _features(rows)
     if isinstance(rows, str):
         rows = [rows]

@@ -14,7 +14,7 @@ from ..engine.budget import Budget
 from ..engine.engine import Opened, opened
 from ..engine.listener import Listener, Silent
 from ..engine.session import Session
-from ..methods.controls import EdgeFilter, Frequency, InputMagnitude, RandomControl, WordLength
+from ..methods.controls import EdgeFilter, Frequency, InputMagnitude, LocalDeviation, RandomControl, WordLength
 from ..methods.method import Method
 from ..problem.problem import Problem
 from ..problem.target import BoundTarget
@@ -268,7 +268,8 @@ def _per_row(values: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _controls(metric: Metric, case: Case, judgement: Judgement) -> dict[str, np.ndarray]:
-    """The metric's values for attributions that know nothing: random ones (ten draws), |input|, edges, rare words.
+    """The metric's values for attributions that know nothing: random ones (ten draws), |input|, edges, what
+    stands out of a series, rare words.
 
     ``Float64[rows]`` each, of the case's first rows; NaN where there is nothing to say.
     """
@@ -277,7 +278,7 @@ def _controls(metric: Metric, case: Case, judgement: Judgement) -> dict[str, np.
     random = RandomControl()
     draws = [_control_values(metric, small, random, session.reseeded(draw, "random")) for draw in range(DRAWS)]
     found["random"] = _mean_of_draws(np.array(draws))
-    for control in (InputMagnitude(), EdgeFilter(), WordLength(), Frequency(judgement.texts_counted)):
+    for control in (InputMagnitude(), EdgeFilter(), LocalDeviation(), WordLength(), Frequency(judgement.texts_counted)):
         if session.kind in control.kinds:
             found[control.name] = _control_values(metric, small, control, session)
     return {name: values for name, values in found.items() if np.isfinite(values).any()}

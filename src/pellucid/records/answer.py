@@ -152,8 +152,8 @@ class Answer(ABC):
     def plot(self, kind: str | int | None = None, row: int | None = None, **options: Any) -> Any:
         """A figure (an Altair chart) of one row, or of all rows where ``kind`` is a figure of all.
 
-        An explanation has ``"bar"``, ``"waterfall"``, ``"force"``, ``"image"``, ``"series"``, ``"beeswarm"`` and ``"summary"``;
-        without a name it takes what fits. ``plot(3)`` is short for ``plot(row=3)``.
+        An explanation has ``"bar"``, ``"waterfall"``, ``"force"``, ``"image"``, ``"text"``, ``"series"``,
+        ``"beeswarm"`` and ``"summary"``; without a name it takes what fits. ``plot(3)`` is short for ``plot(row=3)``.
         """
         if isinstance(kind, int):
             kind, row = None, kind

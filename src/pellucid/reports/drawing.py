@@ -29,8 +29,9 @@ ONE_ROW = ", ".join(map(repr, KINDS[:6]))
 def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | None = None, **options: Any) -> Any:
     """A figure by name: of one row (the first, where none is named) or of all of them.
 
-    ``"auto"``: contributions laid over the picture, the text or the series, bars of one row for everything else. ``"bar"``: one
-    row's contributions; with several rows and none named, the mean sizes over them (of texts, word by word).
+    ``"auto"``: contributions laid over the picture, the text or the series, bars of one row for everything else.
+    ``"bar"``: one row's contributions; with several rows and none named, the mean sizes over them (of texts, word by
+    word).
     """
     from . import figures
     from .marked_text import is_text
@@ -52,7 +53,8 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
         raise NotApplicable("the players of this explanation are no parts of texts", fix="use kind='bar'")
     else:
         draw = {"bar": figures.contributions, "waterfall": figures.waterfall, "force": figures.force,
-                "image": figures.image_overlay, "text": figures.marked_text, "series": figures.series_bands}[kind]  # fmt: skip
+                "image": figures.image_overlay, "text": figures.marked_text,
+                "series": figures.series_bands}[kind]  # fmt: skip
         chart = draw(explanation, row or 0, **options)
     if is_attention(explanation):
         chart = chart.properties(title=Words(options.get("language", "en"))("attention_title"))

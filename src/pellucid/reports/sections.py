@@ -14,8 +14,8 @@ from pellucid.records.study import Study
 from . import before, comparison, figures, narrative, overall, path, recorded
 from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid_of, interval, leading, shown
 from .marked_text import is_text, pieces_of
-from .stretches import is_series
 from .overview import warning
+from .stretches import is_series
 from .words import Words, cell, cut, number, percent
 
 COLUMNS, TILES, CODE = 12, 5, 4000

@@ -35,7 +35,7 @@ SLICE = re.compile(r"(-?\d*):(-?\d*)")
 PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
 STYLE = ("delimiter", "decimal", "thousands", "encoding")
 """How a file is written: said once, for DATA and for files of rows beside it."""
-READING = (*STYLE, "size", "id", "task", "groups", "text", "evidence")
+READING = (*STYLE, "size", "id", "task", "groups", "text", "evidence", "kind", "time", "window", "stride")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ class Sources:
         if background == "zeros":
             return {}
         if background is not None:
-            return {"background": self.rows(background).features}
+            return {"background": self.rows(background).rows}
         many = getattr(method, "background_rows", MOST_ROWS)
         removal, rows = default_removal(self.dataset, self.seed, many if many > MOST_ROWS else BACKGROUND)
         return {"removal": removal, "background": rows}

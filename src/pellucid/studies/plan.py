@@ -21,6 +21,7 @@ from ..engine.engine import answers, answers_and_target
 from ..methods.method import Method
 from ..metrics.metric import Metric
 from ..modalities.image import Blur
+from ..modalities.series import Interpolated
 from ..problem.model import Model
 from ..problem.problem import Problem
 from ..problem.removal import TensorRemoval
@@ -91,7 +92,7 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
         removal, background = default_removal(data, seed)
     absent = {"background": background, "removal": removal, "players": choices.players}
     target = as_target(choices.target, explained)
-    problem = as_problem(model, explained.features, target=target, fine=False, seed=seed, **absent)
+    problem = as_problem(model, explained.rows, target=target, fine=False, seed=seed, **absent)
     methods = labelled(chosen_methods(choices.methods, problem))
     regions = _regions(choices.truth, problem, data, explained)
     known = None if choices.truth is None or is_regions(choices.truth) else choices.truth
@@ -166,7 +167,7 @@ def named(model: Model, data: Dataset) -> Model:
     if model.labels is not None or data.task != "classification":
         return model
     copied = copy.copy(model)
-    few = answers(as_problem(model, data.test.take(range(1)).features))
+    few = answers(as_problem(model, data.test.take(range(1)).rows))
     if few.shape[1] == len(data.classes):
         copied.labels = tuple(data.classes)
     elif few.shape[1] == 1 and len(data.classes) == 2:
@@ -177,11 +178,13 @@ def named(model: Model, data: Dataset) -> Model:
 
 
 def default_removal(data: Dataset, seed: int, most: int = BACKGROUND) -> tuple[Any, Any]:
-    """(removal, background): at most so many training rows for a table, a blur for images."""
+    """(removal, background): at most so many training rows for a table, a blur for images, lines for series."""
     if data.is_table:
         train = data.train
         drawn = np.random.default_rng([seed, 2]).permutation(len(train))[:most]
         return None, train.take(np.sort(drawn)).features
+    if data.axes is not None:
+        return Interpolated(), None
     if len(data.shape) >= 2:
         return Blur(max(1.0, max(data.shape[-2:]) / 8)), None
     return None, None
@@ -213,13 +216,18 @@ def _regions(given: Any, problem: Problem, data: Dataset, explained: Dataset) ->
     None where no region is known.
     """
     if not is_regions(given):
-        own = explained.evidence if given is None and problem.players.spans else None
+        own = explained.evidence if given is None and _speaks_of(problem) else None
         return None if own is None else as_regions(problem, own)
     if len(given) != int(data.row_numbers.max()):
         raise InputError(
             f"the known regions are of {len(given)} rows", fix="give those of every row of the data, in its order"
         )
     return as_regions(problem, given[explained.row_numbers - 1])
+
+
+def _speaks_of(problem: Problem) -> bool:
+    """Whether these rows are texts or series, in which passages can be marked."""
+    return bool(problem.players.spans) or problem.inputs.axes is not None
 
 
 def _truth(truth: Any, problem: Problem, explained: Dataset, background: Any) -> Explanation:

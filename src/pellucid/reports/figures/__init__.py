@@ -26,6 +26,7 @@ __all__ = [
     "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow", "distribution",
     "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance", "importance_map",
     "is_image", "marked_text", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
-    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "series_bands", "series_overall", "set_list", "spread_over_epochs",
+    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "series_bands", "series_overall",
+    "set_list", "spread_over_epochs",
     "strongest_units", "summary", "waterfall", "word_weights", "words_overall",
 ]  # fmt: skip

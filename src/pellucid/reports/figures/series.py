@@ -19,7 +19,7 @@ from .theme import DIVERGING, table, themed
 if TYPE_CHECKING:
     import altair as alt
 
-WIDE, TALL, LOW = 560, 120, 66
+WIDE, TALL, LOW = 440, 110, 62
 """Pixels of a panel: its width, its height, and that of each of many."""
 MOST_CHANNELS, MOST_BANDS, MOST_POINTS, TICKS = 8, 240, 1200, 5
 INK = "#1c2430"
@@ -50,8 +50,8 @@ class _Drawn:
 def series_bands(explanation: Explanation, row: int = 0, *, output: int = 0, language: str = "en") -> alt.VConcatChart:
     """One row: a panel for each channel (the eight with the largest contributions), all on one axis of time.
 
-    Orange raises the output, blue lowers it, by one scale for all channels. Where more players lie side by side than can
-    be seen, the largest of each place is drawn.
+    Orange raises the output, blue lowers it, by one scale for all channels. Where more players lie side by side than
+    can be seen, the largest of each place is drawn.
     """
     if not -len(explanation) <= row < len(explanation):
         raise InputError(f"row {row} of an explanation of {len(explanation)} rows")
@@ -92,7 +92,8 @@ def _line(explanation: Explanation, row: int, labels: np.ndarray) -> np.ndarray 
     if axes is None or not isinstance(rows, np.ndarray) or rows[row].size != labels.size:
         return None
     line = axes.by_channel(rows[row].reshape(-1)).astype(np.float64)
-    behind = np.logical_and.accumulate((labels < 0).all(0)[::-1])[::-1]
+    nobody: np.ndarray = np.all(labels < 0, axis=0)
+    behind = np.logical_and.accumulate(nobody[::-1])[::-1]
     return np.where(behind, np.nan, line)
 
 
@@ -116,7 +117,7 @@ def _named(axes: SeriesAxes, channel: int) -> str:
     return name + unit
 
 
-def _panel(drawn: _Drawn, channel: int, tall: int, last: bool, title: str, words: Words) -> alt.LayerChart:
+def _panel(drawn: _Drawn, channel: int, tall: int, last: bool, title: str, words: Words) -> Any:
     import altair as alt
 
     stops = np.linspace(0, 1, 3) if drawn.one_sided else np.linspace(-1, 1, 5)
@@ -125,15 +126,15 @@ def _panel(drawn: _Drawn, channel: int, tall: int, last: bool, title: str, words
         domain=[float(stop * drawn.largest) for stop in stops],
         range=list(DIVERGING[2:] if drawn.one_sided else DIVERGING), interpolate="rgb",
     )  # fmt: skip
-    legend = alt.Legend(orient="right", title=title, values=ends, format=".2~g", gradientThickness=10,
-                        gradientLength=90)  # fmt: skip
+    legend = alt.Legend(orient="bottom", title=title, values=ends, format=".2~g", gradientThickness=9,
+                        gradientLength=180, direction="horizontal")  # fmt: skip
     axis = alt.Axis(title=_when(drawn.axes, words), grid=False) if last and not _spelled(drawn.axes) else None
     clock = drawn.axes.clock or tuple(range(drawn.axes.steps))
     x = alt.X("from:Q", axis=axis, scale=alt.Scale(domain=[float(clock[0]), _end(clock)], nice=False, zero=False))
     tips = [alt.Tooltip("when:N", title=words("tip_player")), alt.Tooltip("v:Q", title=words("tip_contribution"),
                                                                           format=".3~g")]  # fmt: skip
     bands = alt.Chart(table(_bands(drawn, channel, clock))).mark_rect()
-    layers: list[Any] = [bands.encode(
+    layers: list[alt.Chart] = [bands.encode(
         x=x, x2="to:Q", y=alt.value(0), y2=alt.value(tall), color=alt.Color("v:Q", scale=scale, legend=legend),
         tooltip=tips,
     )]  # fmt: skip
@@ -181,7 +182,9 @@ def _spelled(axes: SeriesAxes) -> bool:
 
 
 def _when(axes: SeriesAxes, words: Words) -> str:
-    return (words("axis_time") + (f" ({cut(axes.unit, 12)})" if axes.unit else "")) if axes.times else words("axis_step")
+    return (
+        (words("axis_time") + (f" ({cut(axes.unit, 12)})" if axes.unit else "")) if axes.times else words("axis_step")
+    )
 
 
 def _ticks(axes: SeriesAxes, x: Any, tall: int) -> alt.Chart:
