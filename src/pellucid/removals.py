@@ -1,5 +1,6 @@
 """What "absent" can mean, by name: ``pellucid.removals.Blur(2.0)``."""
 
+from .backends.proposals import Proposed
 from .modalities.image import Blur, Noise, RegionMean
 from .modalities.series import Interpolated, OtherSegment, SegmentMean, SeriesNoise
 from .modalities.tabular import Mode
@@ -18,6 +19,7 @@ __all__ = [
     "Mode",
     "Noise",
     "OtherSegment",
+    "Proposed",
     "RegionMean",
     "Replace",
     "SegmentMean",

@@ -46,6 +46,8 @@ class Tokenizer(TextEncoding):
         self.pad = self._first(getattr(tokenizer, "pad_token", None), "[PAD]", "<pad>")[1] or 0
         self.unknown = self._first(getattr(tokenizer, "unk_token", None), "[UNK]", "<unk>")[1]
         self.mask = self._first(getattr(tokenizer, "mask_token", None), "[MASK]", "<mask>")[0]
+        added = self.fast.get_added_tokens_decoder()
+        self.special = tuple(sorted(number for number, token in added.items() if token.special))
         self.typed = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
 
     def encode(self, texts: Sequence[Text]) -> Tokenized:

@@ -49,11 +49,13 @@ class TextEncoding(ABC):
     pad: the token that fills a row up.
     mask: the token that stands for a missing one, as text, or None.
     unknown: the token of what is not in the vocabulary, or None.
+    special: tokens of the network's own, which stand for nothing that could be written.
     """
 
     pad: int = 0
     mask: str | None = None
     unknown: int | None = None
+    special: tuple[int, ...] = ()
 
     @abstractmethod
     def encode(self, texts: Sequence[Text]) -> Tokenized:
@@ -116,6 +118,8 @@ class Vocabulary(TextEncoding):
             raise InputError(f"the number of {shorten(twice)!r} is taken", fix="give each word a number of its own")
         self.words, self.pad, self.unknown, self.mask = dict(words), pad, unknown, mask
         self.lower, self.most = lower, most
+        masked = () if mask is None or mask not in self.words else (self.words[mask],)
+        self.special = (pad, unknown, *masked)
 
     @classmethod
     def of(cls, texts: Iterable[str], size: int = 20_000, lower: bool = True, **settings: Any) -> Vocabulary:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..backends.proposals import Proposed
 from ..data.dataset import Dataset
 from ..data.text_encoding import TextEncoding
 from ..modalities.image import Patches
@@ -156,7 +157,7 @@ def _removal(
     if read.kind in ("words", "text"):
         if background is not None:
             raise RemovalError("texts have no background rows", fix="removal=Replace(mask) puts a word in their place")
-        return _of_text(model, read, removal), []
+        return _of_text(model, read, removal, seed), []
     if background is None and removal is None:
         return Constant(0.0), [Caution.of("zero_baseline", "note")]
 
@@ -181,11 +182,13 @@ def _removal(
     return prepared, cautions
 
 
-def _of_text(model: Model, read: Read, removal: Removal | None) -> Removal:
+def _of_text(model: Model, read: Read, removal: Removal | None, seed: int) -> Removal:
     """What absent means in texts; for a network of tokens in its own terms."""
     encoding = model.encoding if isinstance(model.encoding, TextEncoding) and read.inputs.opaque is None else None
     chosen = usual(encoding) if removal is None else removal
-    return chosen if encoding is None or not isinstance(chosen, (Replace, Hide)) else chosen.of_tokens(encoding)
+    if encoding is None or not isinstance(chosen, (Replace, Hide, Proposed)):
+        return chosen
+    return chosen.of_tokens(encoding).prepared(lambda rows: rows, seed)
 
 
 def _refuse_other_columns(named: tuple[str, ...], absent: tuple[str, ...]) -> None:
