@@ -89,6 +89,11 @@ def from_images(given: Path | Sequence[Any], wishes: Wishes, size: Any = None) -
     return replace(data, ids=np.array([file.name for file in files]), mended=told)
 
 
+def digest_images(folder: Path) -> str:
+    """The hash of a folder's pictures, as their :class:`Source` keeps it."""
+    return digest(*(digest(file.name, _content(file.path)) for file in _listed(folder)[0]))
+
+
 # Which files -------------------------------------------------------------------------------
 
 

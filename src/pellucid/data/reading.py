@@ -18,7 +18,7 @@ from .cells import as_text, column_of, is_text, missing, rows_named
 from .csv_text import MOST_COLUMNS, checked_names, read_cells
 from .dataset import Dataset, Source, Task
 from .evidence import as_spans, evidence_column, joined_words
-from .image_files import from_images
+from .image_files import digest_images, from_images
 from .inference import Style, Understood, looks_like_id, understand
 from .json_lines import JSON_LINES, is_json_lines, read_lines
 from .series_table import series_from
@@ -116,6 +116,17 @@ def read(
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise InputError("the file changed while it was read", where=str(path), fix="read it again when it is complete")
     return data
+
+
+def is_unchanged(source: Source) -> bool:
+    """Whether what lies at a source's path is still what was read; True for what came from memory."""
+    if not source.path:
+        return True
+    path = Path(source.path)
+    try:
+        return (digest_images(path) if path.is_dir() else digest_file(path)) == source.sha256
+    except (OSError, InputError):
+        return False
 
 
 def _is_folder(given: Any) -> bool:

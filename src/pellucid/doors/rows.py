@@ -21,6 +21,9 @@ from ..records.errors import EncodingError, InputError, shorten
 from ..records.messages import Caution
 from .series import argument_names, as_series, series_inputs
 
+EXACT = 2**53
+"""Up to this size a float tells every whole number from its neighbours."""
+
 
 @dataclass(frozen=True)
 class Read:
@@ -67,8 +70,7 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
         named = _by_argument(model, rows)
     tensors = {str(name): _tensor(value, str(name)) for name, value in named.items()}
     _refuse_unknown_names(model, tensors)
-    placed = model.place(tensors)
-    assert not isinstance(placed, list)
+    placed = _placed(model, tensors)
     kind = _kind(tensors)
     columns = _known_columns(model, tensors) if kind == "table" else ()
     return Read(Inputs(placed, raw=_display(tensors)), kind, columns, _turned(tensors, placed))
@@ -247,10 +249,40 @@ def _plain_frame(model: Model, frame: Any) -> Read:
         )
     names = tuple(frame.columns)
     numbers = frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    placed = model.place({WHOLE: torch.from_numpy(numbers.copy())})
-    assert not isinstance(placed, list)
+    placed = _placed(model, {WHOLE: torch.from_numpy(numbers.copy())}, names)
     cells = [{name: _cell(value) for name, value in zip(names, row, strict=True)} for row in numbers.tolist()]
-    return Read(Inputs(placed, raw=cells), "table", names)
+    return Read(Inputs(placed, raw=cells), "table", names, _lost_digits(frame))
+
+
+def _lost_digits(frame: Any) -> tuple[Caution, ...]:
+    """Whole numbers beyond 2⁵³, such as ids, which no float tells from their neighbours."""
+    found = []
+    for name in frame.columns:
+        cells = frame[name].to_numpy()
+        if cells.dtype.kind in "iu" and (rows := int(((cells > EXACT) | (cells < -EXACT)).sum())):
+            found.append(Caution.of("digits_lost", "yellow", column=shorten(name), rows=rows))
+    return tuple(found)
+
+
+def _placed(model: Model, tensors: dict[str, Tensor], columns: Sequence[str] = ()) -> Mapping[str, Tensor]:
+    """Tensors as the model computes. Raises :class:`InputError` for a number that its float type cannot hold."""
+    placed = model.place(tensors)
+    assert not isinstance(placed, list)
+    for name, tensor in tensors.items():
+        there = placed[name]
+        if not tensor.is_floating_point() or there.dtype == tensor.dtype or not tensor.numel():
+            continue
+        lost = (torch.isfinite(tensor) & ~torch.isfinite(there).to(tensor.device)).reshape(len(tensor), -1)
+        if bool(lost.any()):
+            row, element = (int(place) for place in torch.nonzero(lost)[0])
+            held = f"column `{shorten(columns[element])}`" if columns else f"input {name!r}, element {element}"
+            value = float(tensor.reshape(len(tensor), -1)[row, element])
+            raise InputError(
+                f"{value:.3g} is more than the network's {str(there.dtype).removeprefix('torch.')} can hold",
+                where=f"row {row}, {held}",
+                fix="scale the rows as they were scaled in training, or leave this one out",
+            )
+    return placed
 
 
 def _in_order(model: Model, frame: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..problem.inputs import Inputs
-from ..problem.model import Beginning, Countable, Differentiable, Model
+from ..problem.model import Beginning, Countable, Differentiable, Model, Traceable
 from ..records.errors import Cancelled, EncodingError, ModelError, NotApplicable, PellucidError, shorten
 from .listener import Listener
 from .memory import OPAQUE_BATCH, count_row, processor, uncounted
@@ -240,7 +240,7 @@ class Caller:
             raise ModelError(
                 f"the model failed on a batch of {count} rows{f' ({chr(44).join(shapes)})' if shapes else ''}",
                 where=self.model.name,
-                why=f"{type(error).__name__}: {shorten(told, 300)}",
+                why=f"{_raised_in(self.model, error)}{type(error).__name__}: {shorten(told, 300)}",
                 fix="are these rows what it takes? A single row needs a leading dimension: row[None]",
             ) from error
 
@@ -395,6 +395,20 @@ def _full_products() -> Generator[None]:
         enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
     ):
         yield
+
+
+def _raised_in(model: Model, error: Exception) -> str:
+    """The innermost layer that was running when an error was raised, by its path; "" where it is none or unknown."""
+    if not isinstance(model, Traceable):
+        return ""
+    paths = {id(layer): path for path, layer in model.layers.items() if path}
+    found, step = "", error.__traceback__
+    while step is not None:
+        running = step.tb_frame.f_locals.get("self")
+        if id(running) in paths:
+            found = f"in layer {shorten(paths[id(running)])} ({type(running).__name__}), "
+        step = step.tb_next
+    return found
 
 
 def difference(a: Tensor, b: Tensor) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from ..catalog import find
 from ..data.dataset import Dataset
 from ..data.profiling import profile
-from ..data.reading import read
+from ..data.reading import is_unchanged, read
 from ..engine.budget import Budget
 from ..engine.listener import Listener, Silent
 from ..methods.method import Method
@@ -147,7 +147,7 @@ def _study(plan: Plan, folder: Folder, found: dict[str, Any], failed: list[Failu
         failed=tuple(failed),
         predictions=predictions(plan.model, plan.explained),
         truth=plan.truth,
-        warnings=_cautions(found["scores"], failed),
+        warnings=(*_of_source(data), *_cautions(found["scores"], failed)),
     )
 
 
@@ -328,6 +328,13 @@ def _grade_unit(plan: Plan, name: str, metric: Metric, explanations: Mapping[str
     whole = key_of(*sorted(explanation.ids), *sorted(explanations), list(rows))
     key = key_of("grade", dict(plan.question), name, metric.name, metric.settings(), whole)
     return Unit(key, "grade", f"{metric.name} of {name}", rows, job)
+
+
+def _of_source(data: Dataset) -> tuple[Caution, ...]:
+    """That the data's file is not what was read any more, or gone."""
+    if is_unchanged(data.source):
+        return ()
+    return (Caution.of("data_changed", "red", file=os.path.basename(data.source.path)),)
 
 
 def _cautions(scores: Scores, failed: Sequence[Failure]) -> tuple[Caution, ...]:
