@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import pellucid
 from pellucid.compat import shap
@@ -250,12 +251,40 @@ def test_plots_take_arrays_and_other_libraries_explanations(ex):
     assert shap.summary_plot(ex[..., 0]).to_dict()["layer"]
 
 
+def test_deep_explainer_is_complete_and_keeps_the_shapes():
+    torch.manual_seed(0)
+    relu = nn.ReLU()  # one module called twice, which a rewritten backward pass gets wrong
+    for outputs in (1, 3):
+        net = nn.Sequential(nn.Linear(4, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, outputs))
+        rows, background = torch.randn(5, 4), torch.randn(20, 4)
+        explainer = shap.DeepExplainer(net, background)
+        values, expected = explainer.shap_values(rows, check_additivity=True), explainer.expected_value
+        assert values.shape == ((5, 4) if outputs == 1 else (5, 4, 3))
+        wanted, base = net(rows).detach().numpy(), net(background).detach().numpy().mean(0)
+        np.testing.assert_allclose(expected, base if outputs > 1 else base[0], rtol=1e-5)
+        np.testing.assert_allclose(values.reshape(5, 4, outputs).sum(1), wanted - base, atol=1e-6)
+        assert explainer(rows).record.method == "deepshap"
+
+
+def test_several_inputs_are_lists_as_with_shap():
+    class Two(nn.Module):
+        def forward(self, left, right):
+            return left.sum((1, 2)) - 2 * right.sum(1)
+
+    left, right = torch.randn(4, 2, 3), torch.randn(4, 5)
+    explainer = shap.DeepExplainer(Two(), [left * 0, right * 0])
+    one, other = explainer.shap_values([left, right])
+    np.testing.assert_allclose(one, left.numpy(), atol=1e-6)
+    np.testing.assert_allclose(other, -2 * right.numpy(), atol=1e-6)
+    assert explainer.expected_value == 0
+
+
 # What is refused ----------------------------------------------------------------------------------
 
 
 def test_what_has_no_counterpart_says_what_has(iris):
     X, svm = iris
-    for refused in (shap.DeepExplainer, shap.TreeExplainer, shap.LinearExplainer):
+    for refused in (shap.TreeExplainer, shap.LinearExplainer):
         with pytest.raises(NotApplicable, match="Explainer\\(mod"):
             refused(svm, X)
     with pytest.raises(NotApplicable, match="permutation"):
@@ -268,8 +297,9 @@ def test_what_has_no_counterpart_says_what_has(iris):
         shap.Explainer(svm)(X[:1])
     with pytest.raises(NotApplicable, match="argsort"):
         shap.Explainer(svm, X)(X[:2], outputs=shap.Explanation.abs)
-    with pytest.raises(NotApplicable, match="gradients"):
-        shap.GradientExplainer(svm, X)
+    for refused in (shap.GradientExplainer, shap.DeepExplainer):
+        with pytest.raises(NotApplicable, match="has no gradients here"):
+            refused(svm, X)
     with pytest.raises(NotApplicable, match="logit"):
         shap.Explainer(svm, X, link="probit")
     with pytest.raises(PellucidError, match="log-odds"):

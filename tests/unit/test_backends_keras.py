@@ -230,6 +230,22 @@ def test_dropout_is_off_and_nothing_of_the_network_is_changed(pictures, table):
         assert all(value.grad is None for value in network.parameters())
 
 
+@pytest.mark.parametrize("name", ["DeepExplainer", "GradientExplainer"])
+def test_under_shaps_names_values_lie_as_the_pictures_do(pictures, name):
+    from pellucid.compat import shap
+
+    network, twin = pictures
+    explainer, turned = (
+        getattr(shap, name)(model, rows[:3])
+        for model, rows in ((network, PICTURES), (twin, PICTURES.transpose(0, 3, 1, 2)))
+    )
+    values = explainer.shap_values(PICTURES)
+    assert values.shape == (4, 8, 8, 3, 3)
+    close(values, np.moveaxis(turned.shap_values(PICTURES.transpose(0, 3, 1, 2)), 1, 3))
+    np.testing.assert_allclose(explainer.expected_value, network.predict(PICTURES[:3], verbose=0).mean(0), rtol=1e-5)
+    assert explainer(PICTURES).data.shape == PICTURES.shape
+
+
 # Safe ------------------------------------------------------------------------------------------
 
 

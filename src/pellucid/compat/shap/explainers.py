@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from ...backends.keras_model import is_keras
 from ...doors.wrap import wrap
 from ...modalities.tabular import Columns, CorrelatedColumns
 from ...problem.model import Model
@@ -28,7 +29,8 @@ ALGORITHMS = {
     "sampling": "permutation_shapley",
     "partition": "owen",
     "kernel": "kernel_shapley",
-    "gradient": "integrated_gradients",
+    "gradient": "expected_gradients",
+    "deep": "deepshap",
 }
 """What each of shap's algorithms is called here."""
 
@@ -189,10 +191,7 @@ class KernelExplainer(Explainer):
     @property
     def expected_value(self) -> Any:
         """A number, or ``[K]`` for several outputs."""
-        rows = as_background(self.masker)
-        first = rows.iloc[:1] if hasattr(rows, "iloc") else rows[:1]
-        base = explain(self._function(first), first, "occlusion", target="all", background=rows, seed=self.seed).base[0]
-        return float(base[0]) if len(base) == 1 else np.array(base)
+        return _expected(self, as_background(self.masker))
 
     def shap_values(self, X: Any, nsamples: int | str = "auto", l1_reg: Any = None, **ignored: Any) -> np.ndarray:
         """``[N, n]``, ``[N, n, K]`` for several outputs; without the first axis where one row was given.
@@ -209,27 +208,57 @@ class SamplingExplainer(KernelExplainer):
     algorithm: ClassVar[str] = "sampling"
 
 
-class GradientExplainer(Explainer):
-    """Gradients along paths from the background to each row, for torch modules.
+class _OfNetwork(Explainer):
+    """What explainers of networks share: torch modules, Keras networks on the torch backend, wrapped models.
 
-    A pair (module, layer) is refused: attributions of inner layers are another question.
+    ``data`` are background rows. A pair (network, layer) is refused: attributions of inner layers are another
+    question. ``session``, ``batch_size`` and ``learning_phase_flags`` have no meaning here and are ignored.
     """
 
-    algorithm: ClassVar[str] = "gradient"
-
-    def __init__(self, model: Any, data: Any, session: Any = None, batch_size: int = 50, local_smoothing: float = 0):
-        if not isinstance(model, (nn.Module, Model)):
-            raise NotApplicable(f"a {type(model).__name__} has no gradients here", fix="give a torch module")
+    def __init__(self, model: Any, data: Any, session: Any = None, *_: Any, local_smoothing: float = 0, **ignored: Any):
+        if not isinstance(model, (nn.Module, Model)) and not is_keras(model):
+            raise NotApplicable(
+                f"a {type(model).__name__} has no gradients here",
+                fix="give a torch module, a Keras network, or pellucid.wrap(function, parameters=…) of a JAX function",
+            )
         if local_smoothing:
             raise NotApplicable("local_smoothing is not offered here", fix="leave it 0")
-        super().__init__(model, data)
+        super().__init__(wrap(model), _together(data))
 
-    def shap_values(self, X: Any, nsamples: int | None = None, rseed: int | None = None, **ignored: Any) -> np.ndarray:
-        """Values in the shape of ``X``, with a last axis of outputs where there are several."""
+    @property
+    def expected_value(self) -> Any:
+        """The mean output over the background: a number, or ``[K]`` for several outputs."""
+        return _expected(self, self.masker)
+
+    def shap_values(self, X: Any, nsamples: int | None = None, rseed: int | None = None, **ignored: Any) -> Any:
+        """Values in the shape of ``X``, with a last axis of outputs where there are several; a list of such for a list
+        of inputs. ``nsamples`` points of a path are for gradients. ``check_additivity`` is ignored: the record's gap
+        tells."""
         if ignored.get("ranked_outputs") is not None:
             raise NotApplicable("ranked_outputs is not offered here", fix='pellucid.explain(…, target="top:3")')
         self.seed = self.seed if rseed is None else rseed
-        return np.array(self._explained(X, nsamples).values)
+        found = np.array(self._explained(_together(X), nsamples).values)
+        return _apart(found, X) if isinstance(X, (list, tuple)) else found
+
+    def _explained(self, X: Any, budget: int | None, outputs: Any = None) -> Sliced:
+        found = super()._explained(X, budget, outputs)
+        if not getattr(self.model, "channels_last", False) or found.values.shape[1:4] == np.shape(X)[1:4]:
+            return found
+        axes = (found.axes[0], "feature", "feature 1", "feature 2", *found.axes[4:])
+        return replace(found, values=np.moveaxis(found.values, 1, 3), data=np.asarray(X), axes=axes)
+
+
+class GradientExplainer(_OfNetwork):
+    """Expected gradients: along paths from rows of the background to each row (200 points, as with shap)."""
+
+    algorithm: ClassVar[str] = "gradient"
+
+
+class DeepExplainer(_OfNetwork):
+    """DeepSHAP: DeepLIFT from every background row, averaged. It walks operations, so reused and functional
+    activations count, and every answer is complete."""
+
+    algorithm: ClassVar[str] = "deep"
 
 
 class _NotHere:
@@ -240,13 +269,6 @@ class _NotHere:
 
     def __init__(self, *_: Any, **__: Any):
         raise NotApplicable(f"{type(self).__name__} has no counterpart under shap's names", why=self.why, fix=self.fix)
-
-
-class DeepExplainer(_NotHere):
-    """Refused, with what exists."""
-
-    why: ClassVar[str] = "it rewrites the backward pass module by module"
-    fix: ClassVar[str] = "use GradientExplainer(module, background), or Explainer(module, background)"
 
 
 class TreeExplainer(_NotHere):
@@ -261,6 +283,33 @@ class LinearExplainer(_NotHere):
 
     why: ClassVar[str] = "additive models need no method of their own"
     fix: ClassVar[str] = "use Explainer(model, background): it is exact for them from n + 1 evaluations on"
+
+
+def _expected(explainer: Explainer, rows: Any) -> Any:
+    """The mean output over background rows: a number, or ``[K]`` for several outputs."""
+    if isinstance(rows, tuple):
+        first: Any = tuple(part[:1] for part in rows)
+    else:
+        first = rows.iloc[:1] if hasattr(rows, "iloc") else rows[:1]
+    model = explainer._function(first)
+    base = explain(model, first, "occlusion", target="all", background=rows, seed=explainer.seed).base[0]
+    return float(base[0]) if len(base) == 1 else np.array(base)
+
+
+def _together(inputs: Any) -> Any:
+    """Shap's list of inputs as ours, a tuple; the only one of a list as it is."""
+    if not isinstance(inputs, (list, tuple)) or not all(hasattr(part, "shape") for part in inputs):
+        return inputs
+    return inputs[0] if len(inputs) == 1 else tuple(inputs)
+
+
+def _apart(values: np.ndarray, inputs: Any) -> list[np.ndarray]:
+    """Values ``[N, D]`` or ``[N, D, K]`` of several inputs side by side, as one array in the shape of each."""
+    if len(inputs) == 1:
+        return [values]
+    sizes = [int(np.prod(part.shape[1:])) for part in inputs]
+    parts = np.split(values, np.cumsum(sizes)[:-1], axis=1)
+    return [one.reshape(*part.shape, *one.shape[2:]) for one, part in zip(parts, inputs, strict=True)]
 
 
 # Small steps ---------------------------------------------------------------------------------
@@ -329,7 +378,9 @@ def _chosen(answer: Sliced, outputs: Any) -> Sliced:
 
 
 def _with_data(answer: Sliced, X: Any) -> Sliced:
-    """The rows as they were given."""
+    """The rows as they were given; several inputs stay side by side."""
+    if isinstance(X, tuple):
+        return answer
     given = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)
     return replace(answer, data=given if given.shape == answer.shape[: given.ndim] else answer.data)
 
