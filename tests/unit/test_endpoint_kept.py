@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import math
 import multiprocessing
 import sqlite3
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +68,19 @@ def test_a_process_that_is_killed_leaves_its_answers(tmp_path):
         keys = [call.headers["idempotency-key"] for call in served.calls]
         assert keys[15] in keys[16:]  # what was under way is asked for in the same words, and is not paid again
         assert set(served.twice) <= {json.dumps(ROWS[0].tolist())}
+
+
+def test_what_was_paid_before_ctrl_c_is_kept(tmp_path):
+    with Served(answers) as served:
+        served.misbehave = lambda call: _thread.interrupt_main() if call.number == 12 else None
+        model = endpoint(served, rows=2, concurrency=2, cache=str(tmp_path), timeout=1.0)
+        with pytest.raises(KeyboardInterrupt):
+            outputs(model, ROWS)
+            time.sleep(1)  # where the last call was answered first
+        served.misbehave = lambda call: None
+        torch.testing.assert_close(outputs(model, ROWS), true(ROWS), atol=1e-6, rtol=0)
+        assert set(served.twice) <= {json.dumps(ROWS[0].tolist())} and len(served.calls) < 45
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("endpoint")]
 
 
 def test_several_processes_share_a_folder(tmp_path):

@@ -17,7 +17,7 @@ from ..problem.model import Rows
 from ..records.errors import InputError, LoadError
 from ..records.messages import Caution
 from .endpoint_file import ChatFile, CompletionsFile, LanguageFile
-from .endpoint_form import Answers, Form, Garbled, as_text, at, filled, placeholders
+from .endpoint_form import Answers, Form, Garbled, as_text, at, filled, is_number, placeholders
 
 ROUNDING = 0.05
 """Listed probabilities may add up to so much more than one before a reply counts as garbled."""
@@ -147,7 +147,7 @@ def _score(choice: Any, start: int, stop: int) -> float:
 
 
 def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if not is_number(value):
         raise Garbled("a log-probability is no finite number")
     return float(value)
 

@@ -25,7 +25,10 @@ from ..records.errors import LoadError, shorten
 NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """How a header names the environment variable that holds its secret."""
 SECRET_HEADERS = re.compile(r"(proxy-)?authorization|cookie|.*(api|access|auth).?(key|token).*", re.IGNORECASE)
-OWN_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "expect")
+OWN_HEADERS = (
+    "host", "content-length", "content-type", "transfer-encoding", "connection", "accept", "accept-encoding", "expect",
+    "idempotency-key",
+)  # fmt: skip
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -72,7 +75,7 @@ class Common(_Strict):
     rate: float | None = Field(None, gt=0, allow_inf_nan=False)
     concurrency: int = Field(4, ge=1, le=256)
     rows: int = Field(64, ge=1, le=100_000)
-    largest_reply: int = Field(2**26, ge=1, le=2**31)
+    largest_reply: int = Field(2**24, ge=1, le=2**31)
     cache: str = ""
     remember: int = Field(200_000, ge=0)
     check_every: int = Field(100, ge=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -173,13 +174,18 @@ class JsonForm(Form):
         numbers = answer if isinstance(answer, list) else [answer]
         while len(numbers) == 1 and isinstance(numbers[0], list):  # [[0.1, 0.9]] for a single row
             numbers = numbers[0]
-        usable = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+        usable = all(map(is_number, numbers))
         if not numbers or not usable or (self.labels and len(numbers) != len(self.labels)):
             return None
         return np.array(numbers, dtype=np.float64)
 
     def version(self, reply: Any) -> str:
         return shorten(canonical(at(reply, self._version)), 200) if self._version else ""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a reply is a number that a float can hold; whole ones in JSON may be of any size."""
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _cells(row: Any) -> Any:

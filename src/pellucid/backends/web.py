@@ -135,7 +135,7 @@ class Web:
     """
 
     def __init__(
-        self, url: str, *, private: bool = False, allow_http: bool = False, certificate: str = "", largest: int = 2**26
+        self, url: str, *, private: bool = False, allow_http: bool = False, certificate: str = "", largest: int = 2**24
     ):
         self._parts = checked_url(url, allow_http)
         self.host = self._parts.hostname or ""

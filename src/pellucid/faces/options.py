@@ -16,7 +16,7 @@ AUDIENCES = ("expert", "professional", "person")
 _LANGUAGE = click.Choice(LANGUAGES)
 
 ARGUMENTS = {
-    "model": "A network's file, or package.module:factory with --weights.",
+    "model": "A network's file, an endpoint's .yaml, or package.module:factory with --weights.",
     "data": "A .csv, .tsv, .jsonl, .parquet or .npz file, or a folder of pictures.",
     "explanation": "An explanation (.npz), or values made elsewhere (.npy).",
     "first": "A run's folder, or a folder of runs.",
