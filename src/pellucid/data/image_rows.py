@@ -50,8 +50,8 @@ class ImageRows:
             return cls("array", 2, whole.dtype) if last and whole.dtype.kind in "iuf" else None
         if not shapes or len({len(shape) for shape in shapes}) > 1 or rows[0].dtype.kind not in "iuf":
             return None
-        if rows[0].ndim == 2:
-            return cls("list", None, rows[0].dtype)
+        if rows[0].ndim == 2:  # other numbers than bytes may be series as well
+            return cls("list", None, rows[0].dtype) if rows[0].dtype == np.uint8 else None
         axes = [
             axis for axis in (2, 0) if len({shape[axis] for shape in shapes}) == 1 and rows[0].shape[axis] in CHANNELS
         ]
@@ -104,8 +104,9 @@ def _is_pil(row: Any) -> bool:
 
 
 def _is_list(rows: Any) -> bool:
+    """Whether rows are a list of arrays; a tuple of them would be several inputs."""
     return (
-        isinstance(rows, (list, tuple))
+        isinstance(rows, list)
         and bool(rows)
         and all(isinstance(row, np.ndarray) and row.ndim in (2, 3) for row in rows)
     )

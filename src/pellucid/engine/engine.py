@@ -425,7 +425,7 @@ def answers(problem: Problem) -> np.ndarray:
 
 def answers_and_target(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     """The outputs ``Float64[N, K]`` and the target's values ``Float64[N, T]``, in the caller's order."""
-    with opened(problem, "answers") as run:
+    with opened(problem, "answers", ends=False) as run:
         back = np.argsort(run.order)
         full = run.target.select(torch.from_numpy(run.outputs), torch.arange(len(back)))
         return run.outputs[back], full.double().numpy()[back]
