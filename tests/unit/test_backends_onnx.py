@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import pellucid
 from pellucid.backends.onnx_files import OnnxTwin
 from pellucid.backends.onnx_session import OnnxBox
+from pellucid.data.text_encoding import Vocabulary
 from pellucid.records.errors import LoadError, ModelError, NotApplicable, PellucidError
 
 
@@ -382,3 +383,35 @@ def test_without_onnxruntime_a_sentence_says_what_to_install(tmp_path: Path, mon
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(LoadError, match=r"pip install 'pellucid\[onnx\]'"):
         pellucid.load(path)
+
+
+def test_a_twin_reads_texts_by_its_own_names_of_inputs(tmp_path: Path) -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.kinds, self.head = nn.Embedding(9, 6), nn.Embedding(2, 6), nn.Linear(6, 2)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+            there = attention_mask.unsqueeze(-1).to(torch.float32)
+            return self.head(((self.table(input_ids) + self.kinds(token_type_ids)) * there).sum(1).tanh())
+
+    texts = ["a good film", "a bad film", "not good"]
+    vocabulary = Vocabulary.of(texts)
+    torch.manual_seed(0)
+    net = Reads().eval()
+    given = (
+        torch.zeros(2, 3, dtype=torch.long),
+        torch.ones(2, 3, dtype=torch.long),
+        torch.ones(2, 3, dtype=torch.long),
+    )
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        axes = {name: {0: "rows", 1: "tokens"} for name in names}
+        torch.onnx.export(net, given, str(tmp_path / "net.onnx"), input_names=names, dynamic_axes=axes, dynamo=False)
+    twin = pellucid.load(tmp_path / "net.onnx", encoding=vocabulary, outputs=("bad", "good"))
+    for method in ("exact_shapley", "integrated_gradients"):
+        due, found = (
+            pellucid.explain(m, texts, method, target=1).values for m in (pellucid.wrap(net, encoding=vocabulary), twin)
+        )
+        np.testing.assert_allclose(found, due, atol=1e-5 * np.nanmax(np.abs(due)))

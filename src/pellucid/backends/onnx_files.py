@@ -37,7 +37,7 @@ class OnnxTwin(TorchModel):
     """
 
     def __init__(self, network: OnnxNetwork, difference: float, types: dict[str, torch.dtype], **known: Any):
-        super().__init__(network, names=network.names, **known)
+        super().__init__(network, names=network.input_names, **known)
         self.difference, self.types = difference, types
 
     def place(self, rows: Rows) -> Rows:

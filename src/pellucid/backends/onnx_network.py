@@ -44,15 +44,15 @@ class Step:
 
 
 class OnnxNetwork(nn.Module):
-    """A network of layers and functions; ``names`` are its inputs, and it returns the one output it was built for."""
+    """A network of layers and functions, called by the names of its inputs; it returns the output it was built for."""
 
-    def __init__(self, names: tuple[str, ...], output: str):
+    def __init__(self, input_names: tuple[str, ...], output: str):
         super().__init__()
-        self.names, self.output = names, output
+        self.input_names, self.output = input_names, output
         self.steps: tuple[Step, ...] = ()
 
     def forward(self, *given: Tensor, **named: Tensor) -> Tensor:
-        values: dict[str, Any] = {**self._buffers, **dict(zip(self.names, given, strict=False)), **named}
+        values: dict[str, Any] = {**self._buffers, **dict(zip(self.input_names, given, strict=False)), **named}
         for step in self.steps:
             taken = [values[entry] if isinstance(entry, str) else entry for entry in step.inputs]
             found = self._answer(step, taken)

@@ -58,7 +58,8 @@ class TokenNetwork(nn.Module):
         self.pad, self.reading = pad, reading
         self.chosen: dict[str, str] = {}
         self._lookup = (lookup,)  # a part of the user's module already, and so no part of this one
-        self.names = tuple(inspect.signature(inner.forward).parameters)
+        told = getattr(inner, "input_names", ())  # of a network from a file that takes its inputs by any name
+        self.names = tuple(told) or tuple(inspect.signature(inner.forward).parameters)
 
     @property
     def lookup(self) -> nn.Module | None:
@@ -90,8 +91,8 @@ class TokenNetwork(nn.Module):
                 more[name] = ~there
             elif name == "lengths":
                 more[name] = (tokens != NOTHING).sum(1)
-            elif name == "token_type_ids" and types is not None:
-                more[name] = types.clamp(min=0)
+            elif name == "token_type_ids":
+                more[name] = torch.zeros_like(ids) if types is None else types.clamp(min=0)
         first = next((name for name in IDS if name in self.names), None)
         return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
 

@@ -54,6 +54,8 @@ def wrap(
     if isinstance(model, Model) and parameters is None:
         if output is not None or name:
             raise InputError("this model is wrapped already", fix="give output= and name= when you wrap the module")
+        if isinstance(model, TorchModel) and isinstance(found, TextEncoding) and model.encoding is None:
+            return _refined(_reading(model, found), labels, None)
         return _refined(model, labels, found)
     chosen = Output(output)
     if parameters is not None:
@@ -91,6 +93,14 @@ def _refuse_parameters(model: Any) -> None:
             f"parameters= belongs to a JAX function, and this is a {type(model).__name__}",
             fix="give the function that takes the parameters first: pellucid.wrap(module.apply, parameters=variables)",
         )
+
+
+def _reading(model: TorchModel, encoding: TextEncoding) -> TokenModel:
+    """A network, such as one from a file, that is given the tokens of texts."""
+    return TokenModel(
+        model.module, encoding, reading=Reading(model.output), name=model.name, labels=model.labels,
+        fixed_batch=model.fixed_batch,
+    )  # fmt: skip
 
 
 def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
