@@ -36,7 +36,7 @@ class Copying:
         waiting, met = [("", source, target)], set()
         while waiting:
             path, group, made = waiting.pop()
-            address = h5py.h5o.get_info(group.id).addr
+            address = h5py.h5o.get_info(group.id).addr  # pyright: ignore[reportAttributeAccessIssue]  compiled
             if address in met:
                 raise Refused(f"{path or '/'} is one thing under two names")
             met.add(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,7 @@ def wrap(
         return _refined(model, labels, found)
     chosen = Output(output)
     if parameters is not None:
-        _refuse_parameters(model)
-        return JaxModel(model, parameters, name=name, labels=labels, encoding=found, output=chosen)
+        return JaxModel(_taking_parameters(model), parameters, name=name, labels=labels, encoding=found, output=chosen)
     if isinstance(model, LoadedModule):
         return TorchModel(
             model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
@@ -86,13 +85,14 @@ def wrap(
     return FunctionModel(model, name=name, labels=labels, encoding=found, output=chosen)
 
 
-def _refuse_parameters(model: Any) -> None:
-    """Raise :class:`ModelError` where parameters were given with something that keeps its own."""
+def _taking_parameters(model: Any) -> Callable[..., Any]:
+    """A function that takes parameters. Raises :class:`ModelError` for something that keeps its own."""
     if isinstance(model, (Model, LoadedModule, nn.Module, type)) or is_keras(model) or not callable(model):
         raise ModelError(
             f"parameters= belongs to a JAX function, and this is a {type(model).__name__}",
             fix="give the function that takes the parameters first: pellucid.wrap(module.apply, parameters=variables)",
         )
+    return model
 
 
 def _reading(model: TorchModel, encoding: TextEncoding) -> TokenModel:
