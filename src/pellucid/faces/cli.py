@@ -189,7 +189,8 @@ def explain(
         sources, method=method, settings=pairs(set_, "--set"), listener=desk.listener, **asked
     )  # fmt: skip
     kept = None if out is None else found.save(out)
-    showing.answer(desk, found, sources.dataset.schema, language, audience, top, kept)
+    numbers = sources.rows(rows).row_numbers
+    showing.answer(desk, found, sources.dataset.schema, language, audience, top, kept, numbers)
 
 
 @app.command(cls=Command)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import click
 import typer
 
+from ..records.errors import PellucidError
 from ..records.messages import LANGUAGES
 
 AUDIENCES = ("expert", "professional", "person")
@@ -64,6 +65,29 @@ Language = Annotated[str, typer.Option(click_type=_LANGUAGE, help="The language 
 Audience = Annotated[str, typer.Option(click_type=click.Choice(AUDIENCES), help="For whom the sentences are written.")]
 Out = Annotated[Path, typer.Option(help="The folder that everything is written to.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a folder that holds another run.")]
+
+
+TYPED = (
+    (
+        "pass it: pellucid.wrap(model, encoding=…) or load(…, encoding='encoding.json')",
+        "pass it: --encoding encoding.json",
+    ),
+    ("pellucid.wrap(model, encoding=…)", "--encoding encoding.json"),
+    (
+        "are these rows what it takes? A single row needs a leading dimension: row[None]",
+        "are these rows what it takes? Raw columns need --encoding, and a label left among them is named by --label",
+    ),
+)
+"""How advice for those who write Python reads for those who type."""
+
+
+def as_typed(error: PellucidError) -> PellucidError:
+    """The same error with its advice in options of the command line."""
+    for written, typed in TYPED:
+        if written in error.fix:
+            advice = error.fix.replace(written, typed)
+            return type(error)(error.what, where=error.where, why=error.why, fix=advice)
+    return error
 
 
 def listed(text: str) -> list[str]:

@@ -20,7 +20,7 @@ import click
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from ..records.errors import Cancelled, LoadError, ModelError, PellucidError
-from .options import ARGUMENTS
+from .options import ARGUMENTS, as_typed
 from .printing import Page
 from .progress import Bars, stoppable
 
@@ -82,7 +82,7 @@ def _told(error: Exception, page: Page) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     if isinstance(error, PellucidError):
-        page.error(error)
+        page.error(as_typed(error))
         broke_off = isinstance(error, ModelError) and not isinstance(error, LoadError)
         return FAILED if broke_off or isinstance(error, Cancelled) else REFUSED
     if isinstance(error, click.ClickException):

@@ -71,9 +71,19 @@ def failures(desk: Desk, failed: Sequence[Failure], language: str) -> int:
 
 
 def answer(
-    desk: Desk, found: Answer, schema: Schema | None, language: str, audience: str, top: int, kept: Path | None
+    desk: Desk,
+    found: Answer,
+    schema: Schema | None,
+    language: str,
+    audience: str,
+    top: int,
+    kept: Path | None,
+    numbers: Sequence[int] = (),
 ) -> None:
-    """An explanation row by row; of any other kind of answer, what it says of itself and its table."""
+    """An explanation row by row; of any other kind of answer, what it says of itself and its table.
+
+    ``numbers`` are the places of the rows in the data, from 1 on.
+    """
     from ..records.explanation import Explanation
     from ..records.flow import Flow
     from ..records.importance import Importance
@@ -83,7 +93,7 @@ def answer(
     from ..records.trace import Trace
 
     if isinstance(found, Explanation):
-        return explanation(desk, found, schema, language, audience, top, kept)
+        return explanation(desk, found, schema, language, audience, top, kept, numbers)
     page = desk.page
     arrays = {name: getattr(found, name) for name in (*found.by_row, *found.shared) if name != "background"}
     page.record(found.to_dict() | arrays | ({} if kept is None else {"file": kept}))
@@ -133,7 +143,14 @@ def _rounded(line: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def explanation(
-    desk: Desk, found: Explanation, schema: Schema | None, language: str, audience: str, top: int, kept: Path | None
+    desk: Desk,
+    found: Explanation,
+    schema: Schema | None,
+    language: str,
+    audience: str,
+    top: int,
+    kept: Path | None,
+    numbers: Sequence[int] = (),
 ) -> None:
     """Each row in sentences, and its players in a table."""
     from ..reports.narrative import paragraphs
@@ -142,7 +159,11 @@ def explanation(
     page.record(_as_data(found) | ({} if kept is None else {"file": kept}))
     for row in range(0 if page.json else len(found)):
         for output, name in enumerate(found.outputs[row]):
-            page.say(say("terminal.row", language, row=row, output=name), "bold")
+            told = {"row": row, "output": name}
+            if row < len(numbers):
+                page.say(say("terminal.row_of", language, number=int(numbers[row]), **told), "bold")
+            else:
+                page.say(say("terminal.row", language, **told), "bold")
             for paragraph in paragraphs(found, row, language, audience, output=output, schema=schema):
                 page.say(paragraph)
             page.table(_players(found, row, output, schema, top), numbers=("value", HALF))

@@ -290,7 +290,9 @@ def find_output(which: int | str, names: Names) -> int:
     have = f"the model has {count} outputs (0–{count - 1}): {listing}"
     if isinstance(which, str):
         if which not in names:
-            raise TargetError(f"there is no output named {shorten(which)!r}", why=have)
+            index = which.isascii() and which.isdigit() and int(which) < count
+            fix = f"its index is a number: target={int(which)}" if index else ""
+            raise TargetError(f"there is no output named {shorten(which)!r}", why=have, fix=fix)
         return names.index(which)
     if not -count <= which < count:
         raise TargetError(f"target {which} is out of range", why=have)

@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+HOMES = {
+    "explanation": "pellucid.Explanation",
+    "attention": "pellucid.records.attention.AttentionMaps",
+    "flow": "pellucid.records.flow.Flow",
+    "importance": "pellucid.records.importance.Importance",
+    "inspection": "pellucid.records.inspection.Inspection",
+    "interactions": "pellucid.records.interactions.Interactions",
+    "rules": "pellucid.records.rules.Rules",
+    "sets": "pellucid.records.sets.Sets",
+    "trace": "pellucid.records.trace.Trace",
+}
+"""Where the record of a kind is read."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +226,12 @@ class Answer(ABC):
         """Read a record written by :meth:`save`. Raises :class:`StoreError` for a damaged or foreign file."""
         data, arrays = read_record(path)
         if data["record"] != cls.record:
-            raise StoreError(f"this file holds {data['record']}, not an {cls.record}", where=str(path))
+            home = HOMES.get(data["record"], "")
+            raise StoreError(
+                f"this file holds {data['record']}, not {cls.record}",
+                where=str(path),
+                fix=f"read it with {home}.load" if home else "",
+            )
         return cls.from_parts(data, arrays)
 
     @classmethod

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
-from .errors import NotApplicable
+from .errors import NotApplicable, shorten
 
 _FUNCTIONS: dict[tuple[str, type], Callable[..., Any]] = {}
 
@@ -25,10 +26,20 @@ def register(verb: str, kind: type) -> Callable[[Callable[..., Any]], Callable[.
     return keep
 
 
+def _refuse_other_kinds(function: Callable[..., Any], record: object, options: dict[str, Any]) -> None:
+    """Raise :class:`NotApplicable` where a figure is asked for by name of a record that has only one."""
+    if options.get("kind") is not None and "kind" not in signature(function).parameters:
+        raise NotApplicable(
+            f"a {type(record).__name__} has one figure, and none named {shorten(options['kind'])!r}",
+            fix="leave the name out: plot(), or plot(row=…)",
+        )
+
+
 def draw(verb: str, record: object, **options: Any) -> Any:
     """Call the function registered for this verb and this record's class."""
     import_module("pellucid.reports.drawing")
     for kind in type(record).__mro__:
         if (verb, kind) in _FUNCTIONS:
+            _refuse_other_kinds(_FUNCTIONS[verb, kind], record, options)
             return _FUNCTIONS[verb, kind](record, **options)
     raise NotApplicable(f"a {type(record).__name__} has no {verb}")

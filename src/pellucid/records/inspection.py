@@ -41,7 +41,8 @@ class Inspection:
     gradients: ``Float64[L]``, the root mean square of ∂target/∂activation; ``silent``: the share of units that no row's
         target feels at all. None for a model without gradients.
     units: ``Float64[M, 4]``, of all layers side by side: mean, standard deviation over rows, least, largest value.
-    dead, saturated: ``Bool[M]``: the same at every row and place; at a bound of its activation at 95 % of them.
+    dead, saturated: ``Bool[M]``: the same at every row and place (told of 8 rows or more); at a bound of its activation
+        at 95 % of them.
     twins: ``Int[M]``, the unit of its layer that a unit duplicates, −1 for none.
     top, top_values: ``Int[M, k]`` and ``Float64[M, k]``, the rows at which a unit is largest, and how large.
     parameters: their names; ``weights``: ``Float64[P, 9]`` quantiles, ``norms`` ``[P]``, ``moved`` ``[P]`` the change

@@ -73,10 +73,14 @@ class Score:
 
     @property
     def verdict(self) -> str:
-        """ "failed", "skipped", "control is better" where knowing nothing of the model does better, else "ok"."""
+        """ "failed", "skipped", "control is better" where knowing nothing of the model does better, "no better than a
+        control" where it cannot be told from that, else "ok"."""
         sign = {"higher": 1.0, "lower": -1.0, "neither": 0.0}[self.better]
         beaten = self.status == "ok" and sign * (self.control - self.value) > 0
-        return "control is better" if beaten else self.status
+        if beaten:
+            return "control is better"
+        level = any(caution.code == "beaten_by_control" for caution in self.warnings)
+        return "no better than a control" if level and self.status == "ok" else self.status
 
     def to_dict(self) -> dict[str, Any]:
         skip = {"curves", "warnings"}

@@ -19,11 +19,14 @@ def paragraphs(
 ) -> list[str]:
     """Layer by layer its strongest units and what all of them add up to, and what this does not mean.
 
-    It is of the network's inside, whoever reads it. Raises :class:`InputError` for an unknown language.
+    A person whom it decides about is told what it is and where to look instead. Raises :class:`InputError` for an
+    unknown language.
     """
     if language not in LANGUAGES:
         raise InputError(f"there is no language {cut(language)!r}", fix=f"choose among {', '.join(LANGUAGES)}")
     words = Words(language)
+    if audience == "person":
+        return [words.told("inside_person")]
     told = [words.told("trace_asked", method=words.method(trace.method), output=quoted(trace.outputs[row][output]))]
     for place, layer in enumerate(trace.layers[:LAYERS]):
         strongest = trace.top(MOST, row, output, layer.name)

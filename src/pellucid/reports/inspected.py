@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pellucid.measures.units import trend
+from pellucid.measures.units import LEAST, trend
 from pellucid.records.errors import InputError
 from pellucid.records.inspection import Inspection
 from pellucid.records.messages import LANGUAGES
@@ -22,8 +22,11 @@ def paragraphs(found: Inspection, language: str = "en") -> list[str]:
     words = Words(language)
     head = words.told("inspected", layers=len(found.layers), units=f"{len(found.units):,}", rows=f"{len(found):,}")
     told = [head]
-    for code, flags in (("dead", found.dead), ("saturated", found.saturated), ("twins", found.twins >= 0)):
-        told.append(_counted(found, code, flags, words))
+    kinds = {"dead": found.dead, "saturated": found.saturated, "twins": found.twins >= 0}
+    if len(found) < LEAST:
+        told.append(words.told("inspected_few", least=LEAST))
+        kinds = {"saturated": found.saturated}
+    told += [_counted(found, code, flags, words) for code, flags in kinds.items()]
     told += _gradients(found, words)
     if found.moved is not None and np.isfinite(found.moved).any():
         place = int(np.nanargmax(found.moved))

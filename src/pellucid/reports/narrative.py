@@ -281,6 +281,8 @@ def errors_told(errors: np.ndarray | None, place: tuple[Any, ...], told: list[fl
     known = errors[place]
     if not np.nansum(np.abs(known)) and np.isfinite(known).any():
         return [words.told("exact")]
+    if told and np.nansum(np.abs(known)) > 0:
+        return [words.told("errors_of_sums")]
     return [words.told("errors_unknown")] if told else []
 
 

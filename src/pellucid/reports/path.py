@@ -20,12 +20,15 @@ def paragraphs(
 ) -> list[str]:
     """How the change of an output came about, layer by layer, and what this does not mean.
 
-    It is of the network's inside, whoever reads it. Raises :class:`InputError` for an unknown language.
+    A person whom it decides about is told the decision and where to look instead. Raises :class:`InputError` for an
+    unknown language.
     """
     if language not in LANGUAGES:
         raise InputError(f"there is no language {cut(language)!r}", fix=f"choose among {', '.join(LANGUAGES)}")
     words, row = Words(language), flow.place_of(row)
     gap = "" if language == "zh" else " "
+    if audience == "person":
+        return [gap.join([decision(flow, row, output, words, audience), words.told("inside_person")])]
     first = [decision(flow, row, output, words, "expert")]
     if flow.change(row, output):
         first += [*_units(flow, row, output, words), _chain(flow, row, output, words)]

@@ -17,7 +17,7 @@ from ..engine.engine import opened
 from ..engine.inside import Look, Seen
 from ..engine.listener import Listener
 from ..engine.session import Session
-from ..measures.units import alignment, plane, twins
+from ..measures.units import LEAST, alignment, plane, twins
 from ..problem.model import Place, Traceable
 from ..records.errors import InputError, NotApplicable
 from ..records.inspection import QUANTILES, Inspection
@@ -145,7 +145,7 @@ class _Seen:
         for place in range(len(self.places)):
             mean, high, low, _, bounded = (self.of(place, fact) for fact in range(FACTS))
             units.append(np.stack([mean.mean(0), mean.std(0), low.min(0), high.max(0)], 1))
-            dead.append(high.max(0) == low.min(0))
+            dead.append((high.max(0) == low.min(0)) & (len(high) >= LEAST))
             saturated.append(bounded.mean(0) >= MOSTLY)
             twin.append(twins(mean, high))
             order = np.argsort(-high, axis=0, kind="stable")[:TOP].T

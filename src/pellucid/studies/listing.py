@@ -80,8 +80,11 @@ def _type(hint: Any) -> str:
         return " or ".join(_type(part) for part in get_args(hint))
     if hint is type(None):
         return "none"
+    if get_origin(hint) is tuple:
+        parts = [part for part in get_args(hint) if part is not Ellipsis]
+        return "several " + " and ".join(dict.fromkeys(map(_type, parts)))
     if get_origin(hint) is not None:
-        return " or ".join(map(str, get_args(hint)))
+        return " or ".join(_type(part) if isinstance(part, type) else str(part) for part in get_args(hint))
     return getattr(hint, "__name__", str(hint))
 
 
