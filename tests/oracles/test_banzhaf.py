@@ -117,3 +117,12 @@ def test_too_small_a_budget_is_refused():
         pellucid.explain(lambda rows: np.asarray(rows).sum(1), np.ones((1, 20)), "banzhaf", budget=41)
     with pytest.raises(NotApplicable, match="at least 42 evaluations, samples=30"):
         pellucid.explain(lambda rows: np.asarray(rows).sum(1), np.ones((1, 20)), "banzhaf", samples=30)
+
+
+def test_more_players_than_a_float_counts_coalitions_of() -> None:
+    n = 1100
+    slopes = np.random.default_rng(0).normal(size=n)
+    e = pellucid.explain(lambda rows: np.asarray(rows) @ slopes, np.ones((1, n)), "banzhaf", removal=Constant(0.0),
+                         budget=2400)  # fmt: skip
+    np.testing.assert_allclose(e.values[0], slopes, atol=1e-6)
+    assert np.isfinite(e.stderr).all()

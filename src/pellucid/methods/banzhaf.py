@@ -16,6 +16,8 @@ from .method import Method
 FEW_PLAYERS, MOST_PLAYERS = 12, 20
 """Up to the first number all coalitions are asked unless told otherwise; up to the second where the budget allows."""
 MOST_BITS = 62
+HEAVIEST = 2**60
+"""Pairs that the drawn ones stand for at most: weighs what 2ⁿ would, which no float holds from n = 1,024 on."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _Design:
 
 def _design(rng: np.random.Generator, n: int, pairs: int) -> _Design:
     others = 2 ** (n - 1) - 1  # pairs besides that of everyone and nobody
-    exact = pairs >= others
+    exact, others = pairs >= others, min(others, HEAVIEST)
     first = _drawn(rng, n, pairs)
     while not exact and np.linalg.matrix_rank(first - 0.5) < n:
         first = _drawn(rng, n, pairs)
