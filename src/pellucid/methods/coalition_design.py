@@ -161,7 +161,7 @@ def _rounded(rng: np.random.Generator, expected: np.ndarray, capacity: np.ndarra
 def _balanced(rng: np.random.Generator, n: int, k: int, count: int) -> list[np.ndarray]:
     """``count`` distinct coalitions of size k (or n − k, by a coin), each player in about equally many."""
     total = comb(n, k) // (2 if 2 * k == n else 1)
-    if count >= total / 2:
+    if 2 * count >= total:
         every = _all_of_size(n, k)
         drawn = [every[i] for i in rng.permutation(len(every))[:count]]
     else:
