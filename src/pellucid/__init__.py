@@ -23,6 +23,7 @@ _HOMES = {
     "inspect": "studies.inspecting",
     "preflight": "studies.preflight",
     "Budget": "engine.budget",
+    "Asked": "data.asked_text",
     "Encoding": "data.encoding",
     "Explanation": "records.explanation",
     "PellucidError": "records.errors",

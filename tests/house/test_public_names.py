@@ -11,6 +11,7 @@ import pellucid
 
 PUBLIC = {
     "__version__",
+    "Asked",
     "Budget",
     "Encoding",
     "Explanation",

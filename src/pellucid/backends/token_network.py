@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding
+from ..data.asked_text import Asked
+from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
-from ..records.errors import ModelError
+from ..records.errors import InputError, ModelError
 from .places import places_of, visited
 from .torch_module import TorchModel
 
@@ -26,6 +28,22 @@ PRESENT = ("attention_mask",)
 ABSENT = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
 
 
+Ask = Callable[[int, Mapping[str, Tensor]], np.ndarray]
+"""The network's outputs ``Float64[K]`` for one row, with tensors that put a question."""
+
+
+class Posed(NamedTuple):
+    """Questions as tensors that go with the tokens, one entry a row.
+
+    ``names`` are those of each row's own outputs, where rows have such; ``first`` says that these are no rivals, and
+    the first is what is explained unless something else is asked for.
+    """
+
+    tensors: Mapping[str, Tensor]
+    names: tuple[tuple[str, ...], ...] = ()
+    first: bool = False
+
+
 @dataclass(frozen=True)
 class Reading:
     """How the question is put to a network of tokens, and what of its answer is explained.
@@ -34,6 +52,22 @@ class Reading:
     """
 
     output: Output = field(default_factory=Output)
+
+    def labels(
+        self, given: tuple[str, ...] | None, encoding: TextEncoding, outputs: int | None
+    ) -> tuple[str, ...] | None:
+        """The names of the outputs: those ``given`` with the network, which may have ``outputs`` words to say."""
+        return given
+
+    def posed(self, asked: Sequence[Asked], found: Tokenized, encoding: TextEncoding, ask: Ask) -> Posed:
+        """What is asked of N texts. Raises :class:`InputError` for what cannot be asked of this network."""
+        for row, one in enumerate(asked):
+            if one.passages or one.offered:
+                raise InputError(
+                    "this network speaks of whole texts, and part of one is asked about", where=f"row {row}",
+                    fix="give the text alone",
+                )  # fmt: skip
+        return Posed({})
 
     def asked(self, tokens: Tensor, question: Mapping[str, Tensor]) -> Tensor:
         """The tokens ``Int[b, T']`` that the network is given for rows ``Int[b, T]``."""
@@ -76,7 +110,7 @@ class TokenNetwork(nn.Module):
     ) -> Tensor:
         question = {name: given for name, given in (("focus", focus), ("answer", answer)) if given is not None}
         given = self.reading.asked(tokens, question)
-        with self._looked_up(vectors):
+        with self._looked_up(vectors, tokens):
             found = self._answer(given, types)
         return self.reading.read(found, given, question, self.chosen)
 
@@ -113,17 +147,29 @@ class TokenNetwork(nn.Module):
         return torch.where(seen, 0.0, torch.finfo(dtype).min).to(dtype)
 
     @contextmanager
-    def _looked_up(self, vectors: Tensor | None) -> Generator[None]:
-        """For one pass, ``vectors`` instead of what the embedding finds."""
+    def _looked_up(self, vectors: Tensor | None, tokens: Tensor) -> Generator[None]:
+        """For one pass, ``vectors`` instead of what the embedding finds for these ``tokens``."""
         if vectors is None:
             yield
             return
         assert self.lookup is not None
-        handle = self.lookup.register_forward_hook(lambda *found: vectors.to(found[-1].dtype), prepend=True)
+        handle = self.lookup.register_forward_hook(
+            lambda *found: _laid_over(found[-1], vectors.to(found[-1].dtype), tokens), prepend=True
+        )
         try:
             yield
         finally:
             handle.remove()
+
+
+def _laid_over(found: Tensor, vectors: Tensor, tokens: Tensor) -> Tensor:
+    """``vectors`` ``Float[b, T, E]`` in the place of what was found; an answer behind a row's tokens keeps its own."""
+    if found.shape == vectors.shape:
+        return vectors
+    times = len(found) // len(vectors)
+    own = (tokens != NOTHING)[..., None].repeat_interleave(times, 0)
+    length = tokens.shape[1]
+    return torch.cat([torch.where(own, vectors.repeat_interleave(times, 0), found[:, :length]), found[:, length:]], 1)
 
 
 class _AroundUsers(TorchModel):
@@ -200,6 +246,19 @@ class TokenModel(_AroundUsers):
                 yield
             finally:
                 self._looking = False
+
+    def posed(self, asked: Sequence[Asked], found: Tokenized) -> Posed:
+        """What is asked of texts that came to these tokens; the network itself may be asked for its answer."""
+        tensors = {TOKENS: torch.from_numpy(found.tokens)}
+        if found.types is not None:
+            tensors[TYPES] = torch.from_numpy(found.types)
+
+        def ask(row: int, question: Mapping[str, Tensor]) -> np.ndarray:
+            with self.untouched(), torch.no_grad():
+                one = self.place({name: tensor[row : row + 1] for name, tensor in tensors.items()} | dict(question))
+                return self.outputs(one)[0].to("cpu", torch.float64).numpy()
+
+        return self.network.reading.posed(asked, found, self.encoding, ask)
 
     def embedded(self, rows: Rows) -> Embedded | None:
         assert not isinstance(rows, list)

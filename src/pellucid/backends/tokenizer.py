@@ -75,10 +75,11 @@ class Tokenizer(TextEncoding):
         pair = () if isinstance(text, str) else text[1:]
         whole = self.fast.encode(text if isinstance(text, str) else text[0], *pair)
         shift = 0 if isinstance(text, str) else len(text[0]) + 1
+        mask = None if self.mask is None else self.fast.token_to_id(self.mask)  # a gap that was left is no word
         spans = [
-            (0, 0) if special else (start + shift * (sequence == 1), stop + shift * (sequence == 1))
-            for special, (start, stop), sequence in zip(
-                whole.special_tokens_mask, whole.offsets, whole.sequence_ids, strict=True
+            (0, 0) if special or token == mask else (start + shift * (sequence == 1), stop + shift * (sequence == 1))
+            for token, special, (start, stop), sequence in zip(
+                whole.ids, whole.special_tokens_mask, whole.offsets, whole.sequence_ids, strict=True
             )
         ]
         kept = self._kept(whole.special_tokens_mask)
@@ -100,6 +101,12 @@ class Tokenizer(TextEncoding):
         worded = [place for place in places if not special[place]][: max(room, 0)]
         last = set(worded)
         return [place for place in places if special[place] or place in last]
+
+    def pieces(self, text: str) -> tuple[int, ...]:
+        return tuple(self.fast.encode(text, add_special_tokens=False).ids)
+
+    def spoken(self, tokens: Sequence[int]) -> str:
+        return self.fast.decode([int(token) for token in tokens], skip_special_tokens=False)
 
     def token(self, text: str) -> int | None:
         return self.fast.token_to_id(text)

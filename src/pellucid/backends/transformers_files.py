@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..problem.model import Model, Output
 from ..records.errors import LoadError, ModelError, shorten
+from .language import Continued, Masked, Spans, Tags
 from .token_network import Reading, TokenModel
 from .tokenizer import Tokenizer, is_tokenizer
 from .torch_files import read_weights
@@ -25,12 +26,27 @@ LARGEST = {
 class Task(NamedTuple):
     """One kind of network: how its answer is read, and what of transformers opens it."""
 
-    reading: Callable[[Output], Reading]
+    reading: Callable[[Output, Any], Reading]
     opener: Callable[[Any], Any]
 
 
 TASKS: dict[str, Task] = {
-    "ForSequenceClassification": Task(Reading, lambda package: package.AutoModelForSequenceClassification),
+    "ForSequenceClassification": Task(
+        lambda output, config: Reading(output), lambda package: package.AutoModelForSequenceClassification
+    ),
+    "ForTokenClassification": Task(
+        lambda output, config: Tags(output, _tags(config)), lambda package: package.AutoModelForTokenClassification
+    ),
+    "ForQuestionAnswering": Task(
+        lambda output, config: Spans(output), lambda package: package.AutoModelForQuestionAnswering
+    ),
+    "ForMaskedLM": Task(lambda output, config: Masked(output), lambda package: package.AutoModelForMaskedLM),
+    "LMHeadModel": Task(
+        lambda output, config: Continued(output, _ends(config)), lambda package: package.AutoModelForCausalLM
+    ),
+    "ForCausalLM": Task(
+        lambda output, config: Continued(output, _ends(config)), lambda package: package.AutoModelForCausalLM
+    ),
 }
 """Kinds of networks by what the names of their classes end in."""
 NUMBERED = re.compile(r"LABEL_\d+")
@@ -72,14 +88,15 @@ def of_transformers(network: Any, tokenizer: Any, *, output: str | int | None = 
     Raises :class:`ModelError` for a kind of network that is not known here.
     """
     name = name or type(network).__name__
-    reading = task_of(type(network).__name__).reading
+    chosen = Output("logits" if output is None else output)
+    reading = task_of(type(network).__name__).reading(chosen, network.config)
     encoding = Tokenizer(tokenizer, _longest(network.config)) if is_tokenizer(tokenizer) else tokenizer
     return TokenModel(
         network,
         encoding,
-        reading=reading(Output("logits" if output is None else output)),
+        reading=reading,
         name=name,
-        labels=_labels(network.config),
+        labels=reading.labels(_labels(network.config), encoding, getattr(network.config, "vocab_size", None)),
     )
 
 
@@ -210,6 +227,17 @@ def _labels(config: Any) -> tuple[str, ...] | None:
     labels = tuple(str(named[key]) for key in sorted(named))
     numbered = all(NUMBERED.fullmatch(label) for label in labels)
     return None if numbered or len(set(labels)) < len(labels) else labels
+
+
+def _tags(config: Any) -> tuple[str, ...]:
+    """The tags of a network that tags words, in the order of its outputs."""
+    return tuple(str(config.id2label[key]) for key in sorted(config.id2label))
+
+
+def _ends(config: Any) -> tuple[int, ...]:
+    """The tokens by which a network says that it has written enough."""
+    found = getattr(config, "eos_token_id", None)
+    return () if found is None else tuple(found) if isinstance(found, (list, tuple)) else (int(found),)
 
 
 def _longest(config: Any) -> int | None:

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,12 +52,14 @@ class TextEncoding(ABC):
     mask: the token that stands for a missing one, as text, or None.
     unknown: the token of what is not in the vocabulary, or None.
     special: tokens of the network's own, which stand for nothing that could be written.
+    most: the number of tokens that the network takes, or None.
     """
 
     pad: int = 0
     mask: str | None = None
     unknown: int | None = None
     special: tuple[int, ...] = ()
+    most: int | None = None
 
     @abstractmethod
     def encode(self, texts: Sequence[Text]) -> Tokenized:
@@ -64,6 +68,27 @@ class TextEncoding(ABC):
     @abstractmethod
     def token(self, text: str) -> int | None:
         """The number of a token given as text; None where it is none, or several."""
+
+    @abstractmethod
+    def pieces(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text of any length alone, without the network's own."""
+
+    @abstractmethod
+    def spoken(self, tokens: Sequence[int]) -> str:
+        """Tokens as text."""
+
+    def spoken_each(self, tokens: Sequence[int]) -> tuple[str, ...]:
+        """What each of some tokens adds to the text."""
+        ends = [self.spoken(tokens[:count]) for count in range(len(tokens) + 1)]
+        return tuple(longer[len(shorter) :].strip() or longer[-1:] for shorter, longer in pairwise(ends))
+
+    def vocabulary(self, outputs: int) -> tuple[str, ...]:
+        """A name for each of so many tokens, no two alike."""
+        names: dict[str, None] = {}
+        for token in range(outputs):
+            name = self.spoken([token])
+            names[name if name.strip() and name not in names else f"{name}#{token}"] = None
+        return tuple(names)
 
     def cautions(self, found: Tokenized) -> tuple[Caution, ...]:
         """What should be known about these texts: tokens cut off, nothing but unknown ones."""
@@ -142,6 +167,16 @@ class Vocabulary(TextEncoding):
 
     def token(self, text: str) -> int | None:
         return self.words.get(text.lower() if self.lower else text)
+
+    def pieces(self, text: str) -> tuple[int, ...]:
+        return tuple(self._number(match.group()) for match in WORD.finditer(text))
+
+    def spoken(self, tokens: Sequence[int]) -> str:
+        return " ".join(self._spelt.get(int(token), "?") for token in tokens)
+
+    @cached_property
+    def _spelt(self) -> dict[int, str]:
+        return {number: word for word, number in self.words.items()}
 
     def _number(self, word: str) -> int:
         assert self.unknown is not None

@@ -19,6 +19,7 @@ from ..modalities.text import Hide, Replace, Words, usual
 from ..problem.conditional import Conditional
 from ..problem.loss import Loss
 from ..problem.model import Model
+from ..problem.own_outputs import OfOwnOutputs
 from ..problem.problem import Problem
 from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
@@ -63,6 +64,8 @@ def as_problem(
     asked = as_target(target, rows)
     if players is None and isinstance(units, ColumnBlocks):
         cautions.append(Caution.of("columns_grouped", "yellow", columns=read.inputs.width, groups=units.count))
+    if read.outputs:
+        asked = OfOwnOutputs(asked, read.outputs, read.first)
     return Problem(model, read.inputs, made, chosen, asked, read.kind, (*read.cautions, *cautions))
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ..backends.function import FunctionModel
-from ..backends.token_network import TOKENS, TYPES, refuse_without_encoding
+from ..backends.token_network import TOKENS, TYPES, Posed, TokenModel, refuse_without_encoding
+from ..data.asked_text import Asked, as_asked
 from ..data.frame_codes import FrameCodes
 from ..data.image_rows import SIZES, ImageRows
-from ..data.text_encoding import TextEncoding, raw
+from ..data.text_encoding import TextEncoding
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
 from ..records.errors import EncodingError, InputError, shorten
@@ -29,7 +30,8 @@ EXACT = 2**53
 class Read:
     """Rows as the model takes them, what kind they are, and the columns' names where they have any.
 
-    ``model`` is the model that takes them, where these rows tell more of it than was known before.
+    ``model`` is the model that takes them, where these rows tell more of it than was known before. ``outputs``
+    are the names of each row's own outputs, where rows have such; ``first`` says that the first is the one meant.
     """
 
     inputs: Inputs
@@ -37,6 +39,8 @@ class Read:
     columns: tuple[str, ...] = ()
     cautions: tuple[Caution, ...] = ()
     model: Model | None = None
+    outputs: tuple[tuple[str, ...], ...] = ()
+    first: bool = False
 
 
 def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
@@ -115,7 +119,7 @@ def _is_texts(rows: Any, encoding: Any) -> bool:
     if not isinstance(rows, (list, tuple)) or not rows:
         return False
     pairs = isinstance(encoding, TextEncoding)
-    return all(isinstance(row, str) or (pairs and _is_pair(row)) for row in rows)
+    return all(isinstance(row, (str, Asked)) or (pairs and _is_pair(row)) for row in rows)
 
 
 def _is_pair(row: Any) -> bool:
@@ -124,22 +128,26 @@ def _is_pair(row: Any) -> bool:
 
 def _texts(model: Model, rows: Sequence[Any]) -> Read:
     """Texts as the tokens of a network, or as they are for a black box."""
-    shown = [raw(row) for row in rows]
+    asked = as_asked(rows)
+    shown = [row.shown for row in asked]
     empty = next((place for place, text in enumerate(shown) if not text.strip()), None)
     if empty is not None:
         raise InputError("an empty text has nothing to explain", where=f"row {empty}", fix="leave it out")
     if not isinstance(model.encoding, TextEncoding):
         if isinstance(model, Differentiable):
             raise refuse_without_encoding(model.name)
+        if any(row.passages or row.offered for row in asked):
+            raise InputError("a function of texts is asked about whole texts", fix="give the texts alone")
         return Read(Inputs(opaque=tuple(shown), raw=shown), "text")
-    found = model.encoding.encode(list(rows))
+    found = model.encoding.encode([row.text for row in asked])
     tensors = {TOKENS: torch.from_numpy(found.tokens)}
     if found.types is not None:
         tensors[TYPES] = torch.from_numpy(found.types)
-    placed = model.place(tensors)
+    posed = model.posed(asked, found) if isinstance(model, TokenModel) else Posed({})
+    placed = model.place(tensors | dict(posed.tensors))
     assert not isinstance(placed, list)
-    inputs = Inputs(placed, raw=shown, spans=found.spans, carried=(TYPES,))
-    return Read(inputs, "text", cautions=model.encoding.cautions(found))
+    inputs = Inputs(placed, raw=shown, spans=found.spans, carried=(TYPES, *posed.tensors))
+    return Read(inputs, "text", cautions=model.encoding.cautions(found), outputs=posed.names, first=posed.first)
 
 
 def _is_words(rows: Any) -> bool:
