@@ -14,6 +14,7 @@ from pellucid.records.errors import InputError, NotApplicable, NotFiniteError, R
 from pellucid.records.regions import Spans
 from pellucid.records.series import SeriesAxes
 from pellucid.removals import Interpolated, Marginal, OtherSegment, SegmentMean, SeriesNoise
+from pellucid.studies.evaluating import removal_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 2, 12)).astype(np.float32)
@@ -349,3 +350,21 @@ def test_a_background_is_of_series_too():
     e = pellucid.explain(total, pellucid.Series(X), "occlusion", players=Windows(6), background=pellucid.Series(X[:2]))
     f = pellucid.explain(total, pellucid.Series(X), "occlusion", players=Windows(6), removal=Marginal(X[:2]))
     assert np.allclose(e.values, f.values)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize(
+    "removal",
+    [Interpolated(), SegmentMean("segment"), SeriesNoise(draws=3), OtherSegment(draws=3), OtherSegment(X[2:], draws=3)],
+)
+def test_a_record_says_what_absent_meant(removal, rows, tmp_path):
+    """An explanation from a file is judged by the very removal it was made with, of one series as of many."""
+    series = pellucid.Series(X[:rows])
+    e = pellucid.explain(total, series, "occlusion", players=Windows(3), removal=removal)
+    e.save(tmp_path / "e.npz")
+    kept = pellucid.Explanation.load(tmp_path / "e.npz")
+    found = pellucid.evaluate(total, series, kept, metrics="abpc")
+    due = pellucid.evaluate(total, series, e, metrics="abpc", removal=removal)
+    assert np.allclose(found["abpc"].values, due["abpc"].values, equal_nan=True)
+    again = pellucid.explain(total, series, "occlusion", players=Windows(3), removal=removal_of(kept))
+    assert np.allclose(again.values, e.values)

@@ -39,7 +39,8 @@ def series_axes(
         return None, ()
     time = _axis_of_time(array, names, wishes)
     channels = None if names is None else [str(one) for one in names.tolist()]
-    axes = Series(array, channels, time, arrays.get("times")).axes
+    unit = str(arrays["time_unit"]) if "time_unit" in arrays else ""
+    axes = Series(array, channels, time, arrays.get("times"), unit).axes
     if said or line:
         return axes, ()
     note = Caution.of("series_assumed", "note", name=name, channels=len(axes.channels), steps=axes.steps)

@@ -366,6 +366,9 @@ class OtherSegment(SeriesRemoval):
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> OtherSegment:
         return self if self.rows is None else replace(self, rows=finite(flatten(self.rows)))
 
+    def background(self, inputs: Inputs, references: Tensor) -> Tensor:
+        return references if self.rows is None else matching(self.rows, inputs.flat)[None]
+
     def made(self, grids: Tensor, there: Tensor, inputs: Inputs, players: Players, seed: int) -> Tensor:
         if self.draws < 1:
             raise RemovalError(f"OtherSegment of {self.draws} draws makes no rows", fix="draws ≥ 1")

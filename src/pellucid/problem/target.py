@@ -263,6 +263,42 @@ class Computed(Target):
         return False
 
 
+@dataclass(frozen=True)
+class Total(Target):
+    """The sum of several outputs, by index or name; without any, of all: a forecast over its whole horizon.
+
+    A record holds its value, not how it was made: whoever judges it later gives the target again.
+    """
+
+    which: tuple[int | str, ...] = ()
+
+    def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
+        names = output_names(outputs.shape[1], labels)
+        columns = [find_output(which, names) for which in self.which] or list(range(len(names)))
+        if len(set(columns)) < len(columns):
+            raise TargetError("an output is in the sum twice", fix="name each once")
+        ends = [names[column] for column in columns]
+        name = " + ".join(ends if len(ends) <= 3 else [ends[0], "…", ends[-1]])
+        asked = {"kind": "total", "which": list(self.which)}
+        rule = _Sum(tuple(columns), outputs.shape[1])
+        return BoundTarget(
+            torch.zeros((len(outputs), 1), dtype=torch.long), ((name,),) * len(outputs), asked, rule=rule
+        )
+
+    @property
+    def savable(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class _Sum(Rule):
+    columns: tuple[int, ...]
+    width: int
+
+    def numbers(self, outputs: Tensor, rows: Tensor) -> Tensor:
+        return outputs[:, list(self.columns)].sum(1, keepdim=True)
+
+
 @dataclass(frozen=True, eq=False)
 class _Function(Rule):
     function: Callable[[Tensor], Tensor]

@@ -17,6 +17,7 @@ from ..methods.method import Method
 from ..metrics.judging import Judgement, judge
 from ..metrics.metric import Metric
 from ..modalities.image import Blur, Noise, RegionMean
+from ..modalities.series import Interpolated, OtherSegment, SegmentMean, SeriesNoise
 from ..modalities.text import Hide, Replace
 from ..problem.conditional import ConditionalGaussian, ConditionalNearest
 from ..problem.problem import Problem
@@ -36,7 +37,13 @@ OF_TEXTS = ("comprehensiveness", "sufficiency")
 """Metrics that are usual for texts."""
 TEXTS = ("text", "words")
 """The modalities that are texts."""
-CONDITIONAL = {"ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest}
+CONDITIONAL = {
+    "ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest, "OtherSegment": OtherSegment,
+}  # fmt: skip
+OF_SERIES = {
+    "Interpolated": Interpolated, "SegmentMean": SegmentMean, "SeriesNoise": SeriesNoise, "OtherSegment": OtherSegment,
+}  # fmt: skip
+"""Removals made of the series themselves; another segment of the same series, unless it was given rows."""
 """Removals that are made again from their rows and settings; of any other kept rows are all there is to say."""
 
 
@@ -152,6 +159,8 @@ def removal_of(explanation: Explanation) -> Removal:
     """The removal that a record was made with."""
     settings = dict(explanation.removal)
     name = settings.pop("name", "")
+    if name in OF_SERIES and (name != "OtherSegment" or "rows" in settings):
+        return OF_SERIES[name](**settings)
     if explanation.background is not None:
         rows = torch.from_numpy(explanation.background.copy())  # a tensor: these rows are encoded already
         if name in CONDITIONAL:
