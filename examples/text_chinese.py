@@ -43,7 +43,7 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     e.plot(language="zh").save(str(out / "review.html"))
     study = pellucid.audit(
-        model, data, out=out / "audit", methods=["shapley", "occlusion", "lime"], rows=6, budget=256, language="zh",
+        model, data, out=out / "audit", methods=["shapley", "occlusion", "lime"], rows=4, budget=128, language="zh",
         name="中文影评",
     )  # fmt: skip
     print(f"The report: {study.report}")

@@ -78,7 +78,7 @@ def main(out: Path) -> None:
     print(e.text())
     e.plot().save(str(out / "review.html"))
     methods = ["shapley", "occlusion", "integrated_gradients"]
-    study = pellucid.audit(model, data, out=out / "audit", methods=methods, rows=6, name="Reviews")
+    study = pellucid.audit(model, data, out=out / "audit", methods=methods, rows=4, name="Reviews")
     found = {s.method: s for s in study.scores if s.metric == "evidence_auprc"}
     for name, score in found.items():
         print(f"{name}: AUPRC {score.value:.2f} against the marks, random {score.controls['random']:.2f}")
