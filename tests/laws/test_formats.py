@@ -13,11 +13,13 @@ import pytest
 import torch
 from one_network import (
     BACKGROUND,
+    BIASES,
     COLUMNS,
     FILES,
     MEAN,
     ROWS,
     SPREAD,
+    WEIGHTS,
     answer,
     loaded,
     mlp,
@@ -47,6 +49,18 @@ def served(place: Place) -> Any:
     return pellucid.load(place.folder / "net.yaml")
 
 
+def in_jax(place: Place) -> Any:
+    pytest.importorskip("jax")
+    import jax
+    from jax import numpy as jnp
+
+    def apply(parameters: Any, x: Any) -> Any:
+        (v, w), (a, b) = parameters
+        return jax.nn.softmax(jnp.tanh(x @ v + a) @ w + b)
+
+    return pellucid.wrap(apply, parameters=(WEIGHTS, BIASES))
+
+
 def from_file(name: str) -> Callable[[Place], Any]:
     def make(place: Place) -> Any:
         file, keep = FILES[name]
@@ -64,6 +78,7 @@ FORMATS: dict[str, tuple[Callable[[Place], Any], bool]] = {
     "function of arrays": (lambda place: answer, False),
     "function of tables": (lambda place: of_frames, False),
     "HTTP": (served, False),
+    "JAX": (in_jax, True),
     **{name: (from_file(name), True) for name in FILES},
 }
 """How each format is made and loaded, and whether it has gradients."""
