@@ -81,3 +81,18 @@ def test_busi_ultrasound():
     assert ImageEncoding((96, 96)).encode(data.test).shape == (len(data.test), 1, 96, 96)
     found = profile(data)
     assert found.shape == (96, 96) and sum(found.labels.values()) == 630
+
+
+def test_texts_with_and_without_evidence():
+    data = read(shared("sst2/sst2_dev.csv"), label="label")
+    assert data.is_text and len(data) == 872 and data.classes == ("0", "1")
+    data = read(shared("clinc150_small/clinc150_small.csv"), label="intent", text="text")
+    assert data.is_text and (data.splits == 0).sum() == 7600 and len(data.slice("domain", "banking")) > 500
+    data = read(shared("movie_rationales/movies_val_200.jsonl.gz"), label="label")
+    start, stop = data.evidence.passages[0][0]
+    assert data.classes == ("NEG", "POS") and data.features[0][start:stop] == "nothing really worth watching"
+    data = read(shared("toxic_spans/toxic_spans_trial.jsonl"))
+    start, stop = data.evidence.passages[0][0]
+    assert len(data) == 690 and data.features[0][start:stop] == "moron"
+    data = read(shared("wnut17_ner/wnut17_dev.jsonl"))
+    assert all(len(text.split(" ")) == len(tags) for text, tags in zip(data.features, data.tags, strict=True))
