@@ -26,6 +26,7 @@ class JaxModel(Differentiable):
     JAX to 64 bits, else float32. Raises :class:`ModelError` where JAX is missing.
     """
 
+    forks = False
     reason = "JAX runs the function as one program, and its layers cannot be seen"
 
     def __init__(

@@ -37,6 +37,7 @@ class Model(ABC):
     reason: why it can be asked for outputs only, where there is something to say of it.
     best_batch: how many rows it is best asked at once, of a model that knows this and its :attr:`manners`; None: both
         are found out by asking.
+    forks: whether it can be asked in a forked process; what has threads of its own cannot.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Model(ABC):
     fixed_batch: int | None = None
     reason: str = ""
     best_batch: int | None = None
+    forks: bool = True
 
     @abstractmethod
     def outputs(self, rows: Rows) -> Tensor:

@@ -169,7 +169,7 @@ def _workshop(plan: Plan, folder: Folder, listener: Listener, workers: int | Non
         listener,
         workers=workers or min(4, os.cpu_count() or 1),
         timeout=timeout,
-        isolated=can_fork() and not on_accelerator,
+        isolated=can_fork() and not on_accelerator and plan.problem.model.forks,
     )
 
 

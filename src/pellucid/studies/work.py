@@ -64,8 +64,8 @@ class Workshop:
 
     A unit that fails is halved to the guilty item. So is one that takes too long, as long as one of two halves
     gets through: a method that hangs on both hangs on everything, and is not waited for again and again.
-    Where processes cannot be forked (or ``isolated`` is False: a model on an accelerator) units are done one after
-    another in this process, and a hang is not survived.
+    Where processes cannot be forked (or ``isolated`` is False: a model on an accelerator, or with threads of its own)
+    units are done one after another in this process, and a hang is not survived.
     """
 
     folder: Folder
