@@ -55,19 +55,19 @@ def trained(x: np.ndarray, y: np.ndarray) -> Parameters:
 
 
 def main(out: Path) -> None:
-    book = load_breast_cancer(as_frame=True)
+    book: Any = load_breast_cancer(as_frame=True)
     frame = ((book.data - book.data.mean()) / book.data.std()).astype("float32")
     frame["tumour"] = np.where(book.target == 0, "malignant", "benign")
     out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(out / "tumours.csv", index=False)
     data = pellucid.read(out / "tumours.csv", label="tumour")
-    names = [name for name in frame.columns if name != "tumour"]
-    known = np.array([data.classes.index(label) for label in frame["tumour"]])
+    train, test = data.train, data.test
 
-    parameters = trained(frame[names].to_numpy()[:400], known[:400])
+    parameters = trained(train.features.to_numpy("float32"), np.asarray(train.labels))
     model = pellucid.wrap(network, parameters=parameters, outputs=data.classes, name="tumours")
-    print(model.preflight(data.test))
-    print(pellucid.explain(model, frame[names][400:404], "integrated_gradients", background=frame[names][:100]).text())
+    print(model.preflight(test))
+    rows, background = test.features[:4], train.features[:100]
+    print(pellucid.explain(model, rows, "integrated_gradients", background=background).text())
 
     study = pellucid.audit(
         model, data, out=out / "report", methods=["integrated_gradients", "shapley"], metrics=["abpc"], rows=6,

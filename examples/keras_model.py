@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras chooses while it is imported
 
@@ -36,7 +37,7 @@ def trained(pictures: np.ndarray, labels: np.ndarray) -> keras.Model:
 
 
 def main(out: Path) -> None:
-    digits = load_digits()
+    digits: Any = load_digits()
     pictures = (digits.images / 16).astype("float32")[..., None]
     network = trained(pictures[:1400], digits.target[:1400])
     for place, label in enumerate(digits.target[1400:1700]):
