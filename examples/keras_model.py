@@ -26,7 +26,7 @@ def trained(pictures: np.ndarray, labels: np.ndarray) -> keras.Model:
     """A small network with channels last, as Keras has them."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
-    network = keras.Sequential([
+    network: Any = keras.Sequential([
         keras.Input((8, 8, 1)), layers.Conv2D(16, 3, padding="same", activation="relu", name="edges"),
         layers.MaxPooling2D(), layers.Conv2D(32, 3, padding="same", activation="relu", name="shapes"),
         layers.Flatten(), layers.Dropout(0.2), layers.Dense(10, activation="softmax", name="digits"),
