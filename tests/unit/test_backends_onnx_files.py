@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,13 @@ def test_every_byte_turned_over_by_the_reader_alone() -> None:
                 assert "net:byte " in str(error)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"<html>", b"\x00" * 100, os.urandom(64)])
+NO_NETWORKS = {
+    "empty": b"", "zip": b"PK\x03\x04", "page": b"<html>", "zeros": b"\x00" * 100,
+    "noise": np.random.default_rng(0).bytes(64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NO_NETWORKS.values(), ids=NO_NETWORKS)
 def test_files_that_are_no_network(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "odd.onnx"
     path.write_bytes(content)
