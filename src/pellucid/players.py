@@ -3,7 +3,7 @@
 from .modalities.image import Patches, Pixels, Quadtree, Slic
 from .modalities.series import ChangePoints, Channels, Steps, Windows
 from .modalities.tabular import ColumnBlocks, ColumnGroups, Columns, CorrelatedColumns
-from .modalities.text import Characters, Sentences, Tokens, Words
+from .modalities.text import Characters, Passages, Sentences, Tokens, Words
 from .problem.units import Elements
 from .records.players import Players
 
@@ -16,6 +16,7 @@ __all__ = [
     "Columns",
     "CorrelatedColumns",
     "Elements",
+    "Passages",
     "Patches",
     "Pixels",
     "Players",

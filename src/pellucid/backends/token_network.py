@@ -125,8 +125,10 @@ class TokenNetwork(nn.Module):
                 more[name] = ~there
             elif name == "lengths":
                 more[name] = (tokens != NOTHING).sum(1)
-            elif name == "token_type_ids":
-                more[name] = torch.zeros_like(ids) if types is None else types.clamp(min=0)
+            elif name == "token_type_ids" and types is not None:
+                more[name] = types.clamp(min=0)
+            elif name == "token_type_ids" and hasattr(getattr(self.inner, "config", None), "type_vocab_size"):
+                more[name] = torch.zeros_like(ids)  # others take types for words: GPT-2 looks them up among its words
         first = next((name for name in IDS if name in self.names), None)
         return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
 

@@ -119,6 +119,20 @@ def _rows(inputs: Inputs) -> list[_Row]:
 
 
 @dataclass(frozen=True)
+class Passages(TextUnits):
+    """Each of the given passages a player, in characters of every row's text; the rest is nobody's and always there."""
+
+    given: tuple[Span, ...]
+    kind: ClassVar[str] = "sentence"
+
+    def spans(self, row: _Row) -> tuple[Span, ...]:
+        return self.given
+
+    def coarser(self, row: _Row) -> tuple[tuple[Span, ...], ...]:
+        return ()
+
+
+@dataclass(frozen=True)
 class Sentences(TextUnits):
     """Each sentence a player."""
 
