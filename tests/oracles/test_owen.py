@@ -188,7 +188,10 @@ def test_squares_lie_in_squares(size):
 def test_words_stand_in_sentences():
     rows = [["so", "good.", "not", "bad", "at", "all!"], ["fine"]]
     e = pellucid.explain(
-        lambda rows: np.array([len(row) ** 0.5 for row in rows]), rows, "owen", players=pellucid.players.Words()
+        lambda rows: np.array([len(row) ** 0.5 for row in rows]),
+        rows,
+        "owen",
+        players=pellucid.players.Words(nested=True),
     )
     assert e.players.hierarchy.tolist() == [[[0, 0, 1, 1, 1, 1]], [[0, -1, -1, -1, -1, -1]]]
     assert e.players.take([1]).hierarchy.tolist() == [[[0]]]

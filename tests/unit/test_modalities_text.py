@@ -227,7 +227,8 @@ def test_what_is_wrong_is_said(reader: tuple[Reader, Vocabulary]) -> None:
 
 
 def test_words_stand_in_their_sentences() -> None:
-    problem = as_problem(count, TEXTS[:1], players=Words())
+    assert as_problem(count, TEXTS[:1]).players.hierarchy is None
+    problem = as_problem(count, TEXTS[:1], players=Words(nested=True))
     levels = problem.players.levels_of(0)
     assert levels is not None
     assert levels.tolist() == [[0, 0, 0, 1, 1, 1]]

@@ -1,8 +1,8 @@
 """Text: characters, tokens, words and sentences as players; deletion and masks as what is absent.
 
 A text reaches a network as tokens and a black box as the string itself, or as a list of words. Either way every
-element of a row has its place in the text, players are runs of characters, and the coarser units around them stand as
-their hierarchy: tokens in words in sentences.
+element of a row has its place in the text, players are runs of characters, and the coarser units around them can stand
+as their hierarchy: tokens in words in sentences.
 """
 
 from __future__ import annotations
@@ -56,10 +56,15 @@ def _joined(units: tuple[Span, ...], elements: tuple[Span, ...]) -> tuple[Span, 
     return tuple(merged)
 
 
+@dataclass(frozen=True)
 class TextUnits(Units):
-    """Base of choices whose players are runs of characters."""
+    """Base of choices whose players are runs of characters; ``nested`` puts them into the coarser units around them.
+
+    Players in a hierarchy are another question: Shapley values are then shared out level by level (Owen values).
+    """
 
     kind: ClassVar[str]
+    nested: bool = False
 
     @abstractmethod
     def spans(self, row: _Row) -> tuple[Span, ...]:
@@ -87,7 +92,7 @@ class TextUnits(Units):
             labels[place, : len(found)] = np.where(found >= 0, np.searchsorted(present, found), -1)
             kept.append(tuple(own[unit] for unit in present))
         names = tuple(tuple(self.name(row, span) for span in own) for row, own in zip(rows, kept, strict=True))
-        levels = _levels([self.coarser(row) for row in rows], kept)
+        levels = _levels([self.coarser(row) for row in rows], kept) if self.nested else None
         return Players(labels, names, kind=self.kind, hierarchy=levels, spans=tuple(kept))
 
 
@@ -147,7 +152,7 @@ class Sentences(TextUnits):
 
 @dataclass(frozen=True)
 class Words(TextUnits):
-    """Each word a player, in its sentence; a word owns the punctuation written to it.
+    """Each word a player; a word owns the punctuation written to it. ``nested``: in its sentence.
 
     Scripts without spaces have a player for each character, or for those that a tokenizer put together.
     """
@@ -163,7 +168,7 @@ class Words(TextUnits):
 
 @dataclass(frozen=True)
 class Tokens(TextUnits):
-    """Each token of the tokenizer a player, in its word and sentence."""
+    """Each token of the tokenizer a player; ``nested``: in its word and sentence."""
 
     kind: ClassVar[str] = "token"
 
@@ -181,7 +186,8 @@ class Tokens(TextUnits):
 
 @dataclass(frozen=True)
 class Characters(TextUnits):
-    """Each character that is no space a player, in its word and sentence; for black boxes that read strings."""
+    """Each character that is no space a player, for black boxes that read strings; ``nested``: in its word and
+    sentence."""
 
     kind: ClassVar[str] = "character"
 

@@ -13,10 +13,12 @@ import numpy as np
 
 from pellucid.records.amounts import Z
 from pellucid.records.answer import Answer
-from pellucid.records.explanation import Explanation
 
+from ..records.explanation import Explanation
 from .words import clean, number, spread
 
+ENDS = (".", "!", "?", "…", "。", "！", "？")
+"""What the last word of a sentence ends with."""
 MOST, RUN = 240, 30
 """Players that are shown of one text; the longest run that is shown or left out as one, where sentences are longer."""
 LONGEST_GAP = 200
@@ -80,7 +82,8 @@ def pieces_of(explanation: Explanation, row: int = 0, output: int = 0, most: int
     largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     players = [_player(text[slice(*span)], v, e, largest) for span, v, e in zip(spans, values, errors, strict=True)]
     order = sorted(range(n), key=lambda i: spans[i])
-    shown = _shown(_runs(explanation, row, order), np.nan_to_num(np.abs(values)), most)
+    home = _homes(explanation, row, order, [text[slice(*spans[player])] for player in order])
+    shown = _shown(_runs(home, order), np.nan_to_num(np.abs(values)), most)
     return list(_with_gaps(text, spans, order, players, shown))
 
 
@@ -92,13 +95,21 @@ def _player(text: str, value: float, error: float, largest: float) -> Piece:
     return Piece(clean(text), step if value > 0 else -step, unclear, number(value, signed=True) + spread(error))
 
 
-def _runs(record: Answer, row: int, order: Sequence[int]) -> list[list[int]]:
-    """Players in runs: the sentences, as the coarsest level of the hierarchy has them, parted where they are long."""
+def _homes(record: Answer, row: int, order: Sequence[int], written: Sequence[str]) -> np.ndarray:
+    """The sentence of each player in their order: the coarsest level of the hierarchy, if there is one; else a player
+    whose last mark, as it is ``written``, ends one does."""
     levels = record.players.levels_of(row)
-    home = np.zeros(len(order), dtype=int) if levels is None or not len(levels) else levels[0]
+    if levels is not None and len(levels):
+        return levels[0][list(order)]
+    last = [word.rstrip("\"'”’)»").endswith(ENDS) for word in written]
+    return np.cumsum([0, *last[:-1]])
+
+
+def _runs(home: np.ndarray, order: Sequence[int]) -> list[list[int]]:
+    """Players in runs: the sentences, parted where they are long."""
     runs: list[list[int]] = []
-    for player in order:
-        if not runs or home[runs[-1][-1]] != home[player] or len(runs[-1]) == RUN:
+    for place, player in enumerate(order):
+        if not runs or home[place - 1] != home[place] or len(runs[-1]) == RUN:
             runs.append([])
         runs[-1].append(player)
     return runs
