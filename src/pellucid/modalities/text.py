@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 
@@ -64,7 +64,7 @@ class TextUnits(Units):
     """
 
     kind: ClassVar[str]
-    nested: bool = False
+    nested: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def spans(self, row: _Row) -> tuple[Span, ...]:
