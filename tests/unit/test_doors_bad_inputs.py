@@ -115,7 +115,7 @@ REFUSED = {
     "players by name": (lambda: (NET, X), {"players": "columns"}, r"'columns' does not say what the players are"),
     "patches of a table": (lambda: (NET, X), {"players": Patches(2)}, r"these rows are not images"),
     "patches too large": (lambda: (ImageNet(), IMAGES), {"players": Patches(9)}, r"patches of 9 pixels do not fit images of 8 × 8"),
-    "channels last": (lambda: (lambda x: x.mean((1, 2, 3)), IMAGES.permute(0, 2, 3, 1).numpy()), {"players": Patches(4)},
+    "channels last": (lambda: (ImageNet(), IMAGES.permute(0, 2, 3, 1)), {"players": Patches(4)},
         r"look like \[rows, height, width, channels\] \(8 × 8 × 3\).*transpose"),
     "players of other rows": (lambda: (NET, X), {"players": Players.shared(np.arange(4), "abcd")}, r"the players label 4 elements, a row has 3"),
     "too many names": (lambda: (NET, X), {"players": Columns(("a", "b"))}, r"2 column names were given for rows of 3"),

@@ -305,7 +305,7 @@ def black_box(slope: float):
         ({"removal": pellucid.removals.Constant(0.0)}, {"removal": pellucid.removals.Constant(1.0)}),
         ({"target": 0}, {"target": 1}),
         ({"truth": lambda rows, _: np.zeros((len(rows), 4))}, {"truth": lambda rows, _: np.ones((len(rows), 4))}),
-        ({"players": pellucid.players.Columns(("w", "x", "y", "z"))}, {"players": pellucid.players.Columns()}),
+        ({"players": pellucid.players.ColumnGroups({"two": ["a", "b"]})}, {"players": pellucid.players.Columns()}),
     ],
     ids=["model", "background", "removal", "target", "truth", "players"],
 )
