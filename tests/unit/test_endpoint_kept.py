@@ -6,9 +6,11 @@ import _thread
 import json
 import math
 import multiprocessing
+import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -70,6 +72,15 @@ def test_a_process_that_is_killed_leaves_its_answers(tmp_path):
         assert set(served.twice) <= {json.dumps(ROWS[0].tolist())}
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """What runs in the background may have been started deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_what_was_paid_before_ctrl_c_is_kept(tmp_path):
     with Served(answers) as served:
         served.misbehave = lambda call: _thread.interrupt_main() if call.number == 12 else None
