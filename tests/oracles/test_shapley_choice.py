@@ -126,3 +126,20 @@ def test_a_session_keeps_its_own_budget():
         first, again = (Shapley(tolerance=0.01).estimate(session).values for _ in range(2))
     assert session.budget == Budget(evaluations=600)
     assert first.tobytes() == again.tobytes()
+
+
+def test_hundreds_of_columns_are_no_picture():
+    """Halves of columns are no groups: orders and fits tell more of them, and are taken."""
+    weights = np.random.default_rng(0).normal(size=(150, 8))
+    rows = np.random.default_rng(1).normal(size=(2, 150))
+
+    def model(x: np.ndarray) -> np.ndarray:
+        return np.tanh(x @ weights / 4).sum(1)
+
+    few = pellucid.explain(model, rows, "shapley", budget=300)
+    assert few.notes["estimator"] == "permutation_shapley"
+    more = pellucid.explain(model, rows, "shapley", budget=500)
+    assert more.notes["estimator"] == "odd_gp_shapley"
+    truth = pellucid.explain(model, rows, "permutation_shapley", budget=40_000).values
+    halves = pellucid.explain(model, rows, "owen", budget=300).values
+    assert np.square(few.values - truth).sum() < 0.6 * np.square(halves - truth).sum()
