@@ -33,8 +33,8 @@ class KerasModel(TorchModel):
     def __init__(self, network: Any, *, name: str = "", **given: Any):
         _refuse_other_backend()
         self.network = network
-        self.named = _input_names(network)
-        self.picture = _picture(network)
+        self.named = input_names(network)
+        self.picture = picture_shape(network)
         super().__init__(_Layers(network), name=name or network.name, names=self.named, **given)
 
     @property
@@ -55,7 +55,7 @@ class KerasModel(TorchModel):
         assert not isinstance(rows, list)
         if self.picture is not None and set(rows) in ({WHOLE}, set(self.named)):
             ((_, given),) = rows.items()
-            rows = {WHOLE: _channels_first(given, self.picture)}
+            rows = {WHOLE: channels_first(given, self.picture)}
         return super().place(rows)
 
     def embedded(self, rows: Rows) -> Embedded | None:
@@ -68,8 +68,8 @@ class KerasModel(TorchModel):
             given: Any = [rows[WHOLE] if self.picture is None else rows[WHOLE].movedim(1, -1)]
         else:
             given = [rows[name] for name in self.named] if set(rows) == set(self.named) else dict(rows)
-        with _plainly_told():
-            return self.module(_as_taken(self.network, given))
+        with plainly_told():
+            return self.module(as_taken(self.network, given))
 
 
 class _Layers(nn.Module):
@@ -117,24 +117,24 @@ def _paths(layer: Any, lead: str = "") -> Iterator[tuple[str, Any]]:
         yield from _paths(inner, f"{lead}{name}/")
 
 
-def _input_names(network: Any) -> tuple[str, ...]:
+def input_names(network: Any) -> tuple[str, ...]:
     """The names of the inputs: the keys of a dict, or the names of the tensors; none where it never said."""
-    taken = _taken(network)
+    taken = what_it_takes(network)
     if isinstance(taken, Mapping):
         return tuple(map(str, taken))
     return tuple(one.name for one in (taken if isinstance(taken, (list, tuple)) else [taken]) if one is not None)
 
 
-def _taken(network: Any) -> Any:
+def what_it_takes(network: Any) -> Any:
     """What a network is called with, in symbols: one tensor, a list or a dict of them; None where it never said."""
     struct = getattr(network, "input", None)
     listed = getattr(network, "inputs", None)  # all that a Sequential has to say
     return struct if struct is not None or not listed else listed[0] if len(listed) == 1 else listed
 
 
-def _as_taken(network: Any, given: list[Tensor] | dict[str, Tensor]) -> Any:
+def as_taken(network: Any, given: list[Tensor] | dict[str, Tensor]) -> Any:
     """Tensors, in order or by names, as the network is called with them."""
-    taken = _taken(network)
+    taken = what_it_takes(network)
     if isinstance(given, dict):
         return given
     if isinstance(taken, Mapping):
@@ -143,7 +143,7 @@ def _as_taken(network: Any, given: list[Tensor] | dict[str, Tensor]) -> Any:
 
 
 @contextmanager
-def _plainly_told() -> Iterator[None]:
+def plainly_told() -> Iterator[None]:
     """Keras puts a frame of several lines around what goes wrong in a layer: the sentence in it is what matters."""
     try:
         yield
@@ -156,15 +156,15 @@ def _plainly_told() -> Iterator[None]:
         raise RuntimeError(found[1].strip()) from error
 
 
-def _picture(network: Any) -> tuple[int | None, ...] | None:
+def picture_shape(network: Any) -> tuple[int | None, ...] | None:
     """(H, W, C) of the only input where it is a picture with channels last, None for a length that is free."""
-    taken = _taken(network)
+    taken = what_it_takes(network)
     shape = getattr(taken[0] if isinstance(taken, (list, tuple)) and len(taken) == 1 else taken, "shape", ())
     formats = {getattr(layer, "data_format", None) for layer in network._flatten_layers()}
     return tuple(shape[1:]) if len(shape) == 4 and "channels_first" not in formats else None
 
 
-def _channels_first(rows: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+def channels_first(rows: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     """Pictures as they lie here, whether they were given so or as the network has them.
 
     Raises :class:`InputError` for any that the network does not take.

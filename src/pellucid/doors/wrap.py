@@ -14,6 +14,7 @@ from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
 from ..backends.jax_function import JaxModel
 from ..backends.keras_model import KerasModel, is_keras
+from ..backends.tensorflow_live import TensorFlowModel, is_tensorflow
 from ..backends.token_network import Reading, TokenModel, refuse_without_encoding
 from ..backends.tokenizer import Tokenizer, is_tokenizer
 from ..backends.torch_files import LoadedModule
@@ -37,9 +38,9 @@ def wrap(
 
     Parameters
     ----------
-    model: a ``torch.nn.Module``, a network loaded from a file, a function from a batch (numpy array, or list of word
-        lists) to numbers ``[b]`` or ``[b, K]``, an estimator with ``predict_proba`` or ``predict``, or a model already
-        wrapped.
+    model: a ``torch.nn.Module``, a network loaded from a file, a live Keras or TensorFlow model, a function from a
+        batch (numpy array, or list of word lists) to numbers ``[b]`` or ``[b, K]``, an estimator with
+        ``predict_proba`` or ``predict``, or a model already wrapped.
     encoding: how raw rows become the model's inputs: an Encoding or its file, a fitted scikit-learn
         transformer, or ``"package.module:function"`` that returns one.
     outputs: names of the outputs.
@@ -65,6 +66,8 @@ def wrap(
             model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
             names=model.input_names, fixed_mode=model.training,
         )  # fmt: skip
+    if is_tensorflow(model):
+        return TensorFlowModel(model, name=name, labels=labels, encoding=found, output=chosen)
     if is_keras(model):
         return KerasModel(model, name=name, labels=labels, encoding=found, output=chosen)
     if isinstance(model, nn.Module) and is_of_transformers(model):
@@ -87,7 +90,8 @@ def wrap(
 
 def _taking_parameters(model: Any) -> Callable[..., Any]:
     """A function that takes parameters. Raises :class:`ModelError` for something that keeps its own."""
-    if isinstance(model, (Model, LoadedModule, nn.Module, type)) or is_keras(model) or not callable(model):
+    own = isinstance(model, (Model, LoadedModule, nn.Module, type)) or is_keras(model) or is_tensorflow(model)
+    if own or not callable(model):
         raise ModelError(
             f"parameters= belongs to a JAX function, and this is a {type(model).__name__}",
             fix="give the function that takes the parameters first: pellucid.wrap(module.apply, parameters=variables)",

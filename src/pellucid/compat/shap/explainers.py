@@ -10,9 +10,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from ...backends.keras_model import is_keras
+from ...backends.tensorflow_live import is_tensorflow
 from ...doors.wrap import wrap
 from ...modalities.tabular import Columns, CorrelatedColumns
-from ...problem.model import Model
+from ...problem.model import Differentiable, Model, Traceable
 from ...records.errors import NotApplicable, RemovalError
 from ...records.explanation import Explanation
 from ...records.sliced import Chain, Sliced
@@ -209,14 +210,14 @@ class SamplingExplainer(KernelExplainer):
 
 
 class _OfNetwork(Explainer):
-    """What explainers of networks share: torch modules, Keras networks on the torch backend, wrapped models.
+    """What explainers of networks share: torch modules, Keras networks, live TensorFlow models, wrapped models.
 
     ``data`` are background rows. A pair (network, layer) is refused: attributions of inner layers are another
     question. ``session``, ``batch_size`` and ``learning_phase_flags`` have no meaning here and are ignored.
     """
 
     def __init__(self, model: Any, data: Any, session: Any = None, *_: Any, local_smoothing: float = 0, **ignored: Any):
-        if not isinstance(model, (nn.Module, Model)) and not is_keras(model):
+        if not (isinstance(model, (nn.Module, Model)) or is_keras(model) or is_tensorflow(model)):
             raise NotApplicable(
                 f"a {type(model).__name__} has no gradients here",
                 fix="give a torch module, a Keras network, or pellucid.wrap(function, parameters=…) of a JAX function",
@@ -259,6 +260,16 @@ class DeepExplainer(_OfNetwork):
     activations count, and every answer is complete."""
 
     algorithm: ClassVar[str] = "deep"
+
+    def __init__(self, model: Any, data: Any, *more: Any, **settings: Any):
+        super().__init__(model, data, *more, **settings)
+        if isinstance(self.model, Differentiable) and not isinstance(self.model, Traceable):
+            raise NotApplicable(
+                "DeepExplainer walks a network's operations, and this model's cannot be seen",
+                where=self.model.name,
+                why=self.model.reason,
+                fix="use GradientExplainer(model, background): it needs gradients only",
+            )
 
 
 class _NotHere:
