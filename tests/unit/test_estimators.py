@@ -125,6 +125,14 @@ def test_regressors_become_networks(kind, people):
     settled(REGRESSORS[kind]().fit(numbers, numbers["age"] / 10 + numbers["income"] / 1000), numbers)
 
 
+def test_a_first_step_that_does_nothing_is_no_step():
+    model = make_pipeline("passthrough", MLPClassifier((3,), max_iter=5, random_state=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(np.random.default_rng(0).normal(size=(20, 3)), [0, 1] * 10)
+    assert isinstance(pellucid.wrap(model), EstimatorTwin)
+
+
 def test_several_labels_at_once(people):
     numbers = people[["age", "income"]].to_numpy()
     fitted = scaled(mlp()).fit(numbers, np.stack([numbers[:, 0] > 40, numbers[:, 1] > 3000], 1))

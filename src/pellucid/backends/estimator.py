@@ -157,7 +157,7 @@ def _agreeing(estimator: Any, steps: list[tuple[str, Any]]) -> Any:
     assert ask is not None
     gap = np.inf
     for module in with_heads(steps):
-        rows = typical_rows(module, _width(steps[0][1]), PROBES)
+        rows = typical_rows(module, _width(steps), PROBES)
         wanted, found = _answers(ask, rows), module(rows).detach().numpy()
         if wanted.shape == found.shape and np.isfinite(wanted).all():
             gap = min(
@@ -169,8 +169,9 @@ def _agreeing(estimator: Any, steps: list[tuple[str, Any]]) -> Any:
     raise NoTwin(f"a network made from its weights {told}")
 
 
-def _width(step: Any) -> int:
-    return int(step.n_features_in_)
+def _width(steps: list[tuple[str, Any]]) -> int:
+    """The columns that the first step takes which does anything."""
+    return next(int(step.n_features_in_) for _, step in steps if hasattr(step, "n_features_in_"))
 
 
 def _answers(ask: Asked, rows: Any) -> np.ndarray:
