@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from inspect import Parameter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ SHORTER, FEWEST = 0.8, 8
 IDS = ("input_ids", "ids", "tokens", "x", "input", "inputs", "text", "src")
 PRESENT = ("attention_mask",)
 ABSENT = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
+TOLD_TYPES = "token_type_ids"
 
 
 Ask = Callable[[int, Mapping[str, Tensor]], np.ndarray]
@@ -93,7 +95,11 @@ class TokenNetwork(nn.Module):
         self.chosen: dict[str, str] = {}
         self._lookup = (lookup,)  # a part of the user's module already, and so no part of this one
         told = getattr(inner, "input_names", ())  # of a network from a file that takes its inputs by any name
-        self.names = tuple(told) or tuple(inspect.signature(inner.forward).parameters)
+        asked = inspect.signature(inner.forward).parameters
+        self.names = tuple(told) or tuple(asked)
+        needed = TOLD_TYPES in asked and asked[TOLD_TYPES].default is Parameter.empty
+        self.needs_types = needed or TOLD_TYPES in told or hasattr(getattr(inner, "config", None), "type_vocab_size")
+        self.before_first = _place_of_padding(inner) if "position_ids" in self.names else None
 
     @property
     def lookup(self) -> nn.Module | None:
@@ -125,10 +131,15 @@ class TokenNetwork(nn.Module):
                 more[name] = ~there
             elif name == "lengths":
                 more[name] = (tokens != NOTHING).sum(1)
-            elif name == "token_type_ids" and types is not None:
+            elif name == TOLD_TYPES and types is not None:
                 more[name] = types.clamp(min=0)
-            elif name == "token_type_ids" and hasattr(getattr(self.inner, "config", None), "type_vocab_size"):
+            elif name == TOLD_TYPES and self.needs_types:
                 more[name] = torch.zeros_like(ids)  # others take types for words: GPT-2 looks them up among its words
+            elif name == "position_ids" and self.before_first is not None:
+                here = (tokens != NOTHING).to(
+                    torch.int64
+                )  # a hidden token has the number of padding, and keeps its place
+                more[name] = here.cumsum(1) * here + self.before_first
         first = next((name for name in IDS if name in self.names), None)
         return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
 
@@ -164,6 +175,12 @@ class TokenNetwork(nn.Module):
             handle.remove()
 
 
+def _place_of_padding(inner: nn.Module) -> int | None:
+    """The place that padding has in a table of places, from behind which RoBERTa's kin count; None in others."""
+    tables = [part for name, part in inner.named_modules() if name.endswith("position_embeddings")]
+    return next((part.padding_idx for part in tables if isinstance(part, nn.Embedding)), None)
+
+
 def _laid_over(found: Tensor, vectors: Tensor, tokens: Tensor) -> Tensor:
     """``vectors`` ``Float[b, T, E]`` in the place of what was found; an answer behind a row's tokens keeps its own."""
     if found.shape == vectors.shape:
@@ -178,6 +195,8 @@ class _AroundUsers(TorchModel):
     """A model whose module stands around the user's, after whose parts places and layers are named."""
 
     user: nn.Module
+    network: TokenNetwork
+    encoding: TextEncoding
 
     @property
     def identity(self) -> object:
@@ -193,6 +212,23 @@ class _AroundUsers(TorchModel):
     def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
         return visited(self.user, visitors)
 
+    @property
+    def _may_fill_up(self) -> bool:
+        """Whether rows filled up behind their end are answered like those alone: not by a network that is not told
+        which tokens are there, nor by one that was trained to find the last token at the end of the row."""
+        told = any(name in (*PRESENT, *ABSENT, "lengths") for name in self.network.names)
+        return told and not (self.encoding.fills_in_front and type(self.network.reading) is Reading)
+
+    def _refuse_filled_up(self, tokens: Tensor) -> None:
+        """Raise :class:`InputError` for rows ``Int[b, T]`` of different lengths that must be asked in one pass."""
+        if not self._may_fill_up and bool((tokens == NOTHING).any()):
+            raise InputError(
+                "the texts have different lengths, and this network takes what fills a row up for words of it",
+                where=self.name,
+                why="methods that look inside a network ask all rows at one length",
+                fix="explain these texts one by one, or let forward take an attention_mask",
+            )
+
     def at_full_length(self, rows: Rows) -> Tensor:
         """The outputs of rows, all in one pass and as long as they come: what is seen inside has one shape then."""
         return super().outputs(rows)
@@ -205,8 +241,6 @@ class TokenModel(_AroundUsers):
     filling them up to the longest.
     """
 
-    encoding: TextEncoding
-
     def __init__(
         self,
         inner: nn.Module,
@@ -217,7 +251,9 @@ class TokenModel(_AroundUsers):
         labels: tuple[str, ...] | None = None,
         fixed_batch: int | None = None,
     ):
-        network = TokenNetwork(inner, encoding.pad, reading or Reading(), _lookup(inner))
+        own = getattr(getattr(inner, "config", None), "pad_token_id", None)  # by which some find the last token
+        pad = own if isinstance(own, int) and own >= 0 else encoding.pad
+        network = TokenNetwork(inner, pad, reading or Reading(), _lookup(inner))
         super().__init__(
             network, name=name or type(inner).__name__, labels=labels, encoding=encoding, fixed_batch=fixed_batch
         )
@@ -231,9 +267,10 @@ class TokenModel(_AroundUsers):
             return self.at_full_length(rows)
         rows = closed_up(rows)
         if self._looking:
+            self._refuse_filled_up(rows[TOKENS])
             return self.at_full_length(rows)
         lengths = (rows[TOKENS] != NOTHING).sum(1)
-        groups = of_like_length(lengths)
+        groups = of_like_length(lengths) if self._may_fill_up else of_one_length(lengths)
         if len(groups) == 1:
             return self.at_full_length(shortened(rows, lengths))
         order = torch.cat(groups)
@@ -285,7 +322,13 @@ class BehindTokens(_AroundUsers):
         super().__init__(
             model.module, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
         )
-        self.user, self.chosen = model.user, model.chosen
+        self.user, self.network, self.chosen = model.user, model.network, model.chosen
+
+    def outputs(self, rows: Rows) -> Tensor:
+        assert not isinstance(rows, list)
+        if get_proxy_mode() is None:
+            self._refuse_filled_up(rows[TOKENS])
+        return super().outputs(rows)
 
 
 def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -321,6 +364,12 @@ def of_like_length(lengths: Tensor) -> list[Tensor]:
             groups.append(order[start:place])
             start = place
     return [*groups, order[start:]] if groups else [torch.arange(len(told), device=lengths.device)]
+
+
+def of_one_length(lengths: Tensor) -> list[Tensor]:
+    """Rows ``Int[b]`` in groups of exactly one length."""
+    found = [torch.nonzero(lengths == length)[:, 0] for length in lengths.unique()]
+    return found or [torch.arange(0, device=lengths.device)]
 
 
 def shortened(rows: Mapping[str, Tensor], lengths: Tensor) -> dict[str, Tensor]:

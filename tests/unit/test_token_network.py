@@ -1,0 +1,155 @@
+"""Rows of tokens as networks are given them: filled up, hidden, and told of types only where these are asked for."""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pellucid
+from pellucid.data.text_encoding import Vocabulary
+from pellucid.records.errors import InputError
+from pellucid.removals import Hide, Replace
+
+TEXT = "a fine film with a dull end"
+WORDS = Vocabulary.of([TEXT])
+
+
+class Untold(nn.Module):
+    """A network that is not told which tokens are there: the mean over all it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.vectors, self.out = nn.Embedding(len(WORDS), 4), nn.Linear(4, 1)
+
+    def forward(self, ids):
+        return self.out(self.vectors(ids).mean(1))
+
+
+class Typed(nn.Module):
+    """A network that cannot be called without types."""
+
+    def __init__(self):
+        super().__init__()
+        self.vectors, self.out = nn.Embedding(len(WORDS), 4), nn.Linear(4, 1)
+
+    def forward(self, ids, attention_mask, token_type_ids):
+        there = attention_mask[..., None].float()
+        return self.out((self.vectors(ids + token_type_ids) * there).sum(1) / there.sum(1).clamp(min=1))
+
+
+def _without(ask, tokens: torch.Tensor, absent: Sequence[int]) -> float:
+    """The answer to one row of tokens, alone, without those at some places."""
+    kept = [place for place in range(tokens.shape[1]) if place not in absent]
+    with torch.no_grad():
+        return float(ask(tokens[:, kept]))
+
+
+def _shapley(ask, tokens: torch.Tensor, players: Sequence[int]) -> np.ndarray:
+    """Shapley values of the tokens at some places, by every order in which they are deleted."""
+    found = np.zeros(len(players))
+    orders = list(permutations(range(len(players))))
+    for order in orders:
+        for count, player in enumerate(order):
+            before, after = ([players[one] for one in order[:stop]] for stop in (count, count + 1))
+            found[player] += _without(ask, tokens, before) - _without(ask, tokens, after)
+    return found / len(orders)
+
+
+def test_a_network_that_is_told_of_no_padding_is_given_none():
+    torch.manual_seed(0)
+    net = Untold()
+    e = pellucid.explain(pellucid.wrap(net, encoding=WORDS), ["a fine dull film"], "exact_shapley", removal=Replace())
+    tokens = torch.from_numpy(WORDS.encode(["a fine dull film"]).tokens)
+    empty = torch.tensor([[WORDS.pad]])  # nothing cannot be asked for
+    wanted = _shapley(lambda ids: net(ids if ids.shape[1] else empty), tokens, range(4))
+    assert np.abs(e.values[0] - wanted).max() < 1e-6
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "deeplift"])
+def test_slopes_of_unequal_texts_are_refused_where_padding_would_be_taken_for_words(method: str):
+    model = pellucid.wrap(Untold(), encoding=WORDS)
+    with pytest.raises(InputError, match="the texts have different lengths"):
+        pellucid.explain(model, [TEXT] * 9 + ["a dull film"], method)
+    assert np.isfinite(pellucid.explain(model, ["a dull film"], method).values).all()
+
+
+def test_types_are_given_where_a_network_cannot_do_without():
+    torch.manual_seed(0)
+    net = Typed()
+    e = pellucid.explain(pellucid.wrap(net, encoding=WORDS), [TEXT], "occlusion", removal=Replace())
+    tokens = torch.from_numpy(WORDS.encode([TEXT]).tokens)
+
+    def ask(ids):
+        return net(ids, torch.ones_like(ids), torch.zeros_like(ids))
+
+    wanted = [_without(ask, tokens, ()) - _without(ask, tokens, [place]) for place in range(7)]
+    assert np.abs(e.values[0] - wanted).max() < 1e-6
+
+
+def _explained(net, tokenizer, method: str, removal) -> np.ndarray:
+    model = pellucid.wrap(net.eval(), encoding=tokenizer)
+    return pellucid.explain(model, ["The film was great"], method, removal=removal, target=0).values[0]
+
+
+def _ids(tokenizer) -> torch.Tensor:
+    return torch.tensor([tokenizer("The film was great")["input_ids"]])
+
+
+def _tiny(**more) -> dict:
+    return {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+        "max_position_embeddings": 64, "initializer_range": 0.3, "num_labels": 2, **more,
+    }  # fmt: skip
+
+
+def test_the_padding_is_that_by_which_the_network_finds_the_last_token():
+    pytest.importorskip("transformers")
+    from language_models import word_level
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    words = word_level()
+    words.pad_token = None
+    net = LlamaForSequenceClassification(LlamaConfig(vocab_size=len(words), pad_token_id=3, **_tiny()))
+    found = _explained(net, words, "exact_shapley", Replace())
+    wanted = _shapley(lambda ids: net(ids).logits[0, 0], _ids(words), range(1, 5))
+    assert np.abs(found - wanted).max() < 1e-5
+
+
+def test_a_hidden_token_keeps_its_place_where_places_are_counted_without_padding():
+    pytest.importorskip("transformers")
+    from language_models import word_level
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    torch.manual_seed(0)
+    words = word_level()
+    config = RobertaConfig(vocab_size=len(words), pad_token_id=0, **_tiny())
+    net = RobertaForSequenceClassification(config)
+    found, ids = _explained(net, words, "occlusion", Hide()), _ids(words)
+    with torch.no_grad():
+        full, wanted = net(ids).logits[0, 0], []
+        for place in range(1, 5):
+            seen = torch.ones_like(ids)
+            seen[0, place] = 0
+            wanted.append(float(full - net(ids, attention_mask=seen).logits[0, 0]))
+    assert np.abs(found - wanted).max() < 1e-5
+
+
+def test_a_network_that_reads_at_the_end_of_the_row_is_given_rows_of_one_length():
+    pytest.importorskip("transformers")
+    from language_models import word_level
+    from transformers import XLNetConfig, XLNetForSequenceClassification
+
+    torch.manual_seed(0)
+    words = word_level()
+    words.padding_side = "left"
+    config = XLNetConfig(vocab_size=len(words), d_model=16, n_layer=1, n_head=2, d_inner=32, pad_token_id=0)
+    net = XLNetForSequenceClassification(config).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    found = _explained(net, words, "exact_shapley", Replace())
+    wanted = _shapley(lambda ids: net(ids).logits[0, 0], _ids(words), range(1, 5))
+    assert np.abs(found - wanted).max() < 1e-5
