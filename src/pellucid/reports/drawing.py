@@ -19,17 +19,18 @@ from pellucid.records.sets import Sets
 from pellucid.records.study import Study
 from pellucid.records.trace import Trace
 
-KINDS = ("bar", "waterfall", "force", "image", "text", "series", "beeswarm", "summary")
-"""The figures of an explanation by name: six of one row (bars, of all rows where none is named), two of all rows."""
+KINDS = ("bar", "waterfall", "force", "image", "text", "answer", "series", "beeswarm", "summary")
+"""The figures of an explanation by name: seven of one row (bars, of all rows where none is named), two of all rows."""
 
-ONE_ROW = ", ".join(map(repr, KINDS[:6]))
+ONE_ROW = ", ".join(map(repr, KINDS[:7]))
 
 
 @register("plot", Explanation)
 def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | None = None, **options: Any) -> Any:
     """A figure by name: of one row (the first, where none is named) or of all of them.
 
-    ``"auto"``: contributions laid over the picture, the text or the series, bars of one row for everything else.
+    ``"auto"``: contributions laid over the picture, the text or the series, of an answer with its tokens
+    (``"answer"``) the words of the prompt by those, bars of one row for everything else.
     ``"bar"``: one row's contributions; with several rows and none named, the mean sizes over them (of texts, word by
     word).
     """
@@ -39,7 +40,7 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
     from .words import Words, is_attention
 
     if kind == "auto":
-        kinds = {"image": figures.is_image, "text": is_text, "series": is_series}
+        kinds = {"image": figures.is_image, "answer": figures.is_answer, "text": is_text, "series": is_series}
         kind, row = next((name for name, fits in kinds.items() if fits(explanation)), "bar"), row or 0
     if kind not in KINDS:
         raise UnknownName.among("figure", kind, KINDS)
@@ -53,7 +54,7 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
         raise NotApplicable("the players of this explanation are no parts of texts", fix="use kind='bar'")
     else:
         draw = {"bar": figures.contributions, "waterfall": figures.waterfall, "force": figures.force,
-                "image": figures.image_overlay, "text": figures.marked_text,
+                "image": figures.image_overlay, "text": figures.marked_text, "answer": figures.answer_map,
                 "series": figures.series_bands}[kind]  # fmt: skip
         chart = draw(explanation, row or 0, **options)
     if is_attention(explanation):

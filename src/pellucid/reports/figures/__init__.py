@@ -4,6 +4,7 @@ What came from data stands in a chart's values only, never in field names or exp
 """
 
 from .adding_up import force, waterfall
+from .answers import answer_map, is_answer
 from .attention import attention_grid
 from .contributions import beside_truth, contributions, importance, mean_importance
 from .curves import curves, curves_named, precision_recall, reliability, roc, scatter
@@ -22,11 +23,11 @@ from .text import marked_text, word_weights, words_overall
 from .units import strongest_units
 
 __all__ = [
-    "advantage", "agreement", "agreement_matrix", "attention_grid", "beeswarm", "beside_truth", "confusion",
-    "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow", "distribution",
-    "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance", "importance_map",
-    "is_image", "marked_text", "mean_importance", "missing", "network", "overall", "precision_recall", "ranked_columns",
-    "reliability", "roc", "rule_list", "rule_overlay", "scatter", "scores_matrix", "series_bands", "series_overall",
-    "set_list", "spread_over_epochs",
-    "strongest_units", "summary", "waterfall", "word_weights", "words_overall",
+    "advantage", "agreement", "agreement_matrix", "answer_map", "attention_grid", "beeswarm", "beside_truth",
+    "confusion", "confusion_counts", "contributions", "correlations", "curves", "curves_named", "decision_flow",
+    "distribution", "distributions", "force", "heat_map", "heatmap", "image_grid", "image_overlay", "importance",
+    "importance_map", "is_answer", "is_image", "marked_text", "mean_importance", "missing", "network", "overall",
+    "precision_recall", "ranked_columns", "reliability", "roc", "rule_list", "rule_overlay", "scatter",
+    "scores_matrix", "series_bands", "series_overall", "set_list", "spread_over_epochs", "strongest_units",
+    "summary", "waterfall", "word_weights", "words_overall",
 ]  # fmt: skip
