@@ -1,4 +1,4 @@
-"""Folders of transformers: a network and its tokenizer, read from the folder alone and without running its code."""
+"""Folders of transformers: a network and its tokenizer or image processor, read without running the folder's code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..problem.model import Model, Output
 from ..records.errors import LoadError, ModelError, shorten
+from .image_processor import ImageProcessor, is_image_processor
 from .language import Continued, Masked, Spans, Tags
 from .token_network import Reading, TokenModel
 from .tokenizer import Tokenizer, is_tokenizer
 from .torch_files import read_weights
+from .torch_module import TorchModel
 
 T = TypeVar("T")
 LARGEST = {
@@ -24,9 +26,9 @@ LARGEST = {
 
 
 class Task(NamedTuple):
-    """One kind of network: how its answer is read, and what of transformers opens it."""
+    """One kind of network: how its answer is read (None: of pictures, as it is), and what of transformers opens it."""
 
-    reading: Callable[[Output, Any], Reading]
+    reading: Callable[[Output, Any], Reading] | None
     opener: Callable[[Any], Any]
 
 
@@ -47,6 +49,7 @@ TASKS: dict[str, Task] = {
     "ForCausalLM": Task(
         lambda output, config: Continued(output, _ends(config)), lambda package: package.AutoModelForCausalLM
     ),
+    "ForImageClassification": Task(None, lambda package: package.AutoModelForImageClassification),
 }
 """Kinds of networks by what the names of their classes end in."""
 NUMBERED = re.compile(r"LABEL_\d+")
@@ -58,39 +61,56 @@ def is_folder(path: Path) -> bool:
 
 
 def open_folder(path: Path, *, output: str | int | None = None, name: str = "") -> Model:
-    """The network in a folder, with its tokenizer.
+    """The network in a folder, with its tokenizer or image processor.
 
     Weights are read from safetensors only; code in the folder is never run. Raises :class:`LoadError` naming the file
     that is missing, too large, damaged, or asks for code.
     """
     config = _described(path, "config.json")
-    _refuse_code(path, config)
+    _refuse_code(path / "config.json", config)
     architecture = _architecture(path, config)
     for file in _weights(path):
         read_weights(file)  # a damaged one is told with its offset
-    _described(path, "tokenizer.json")
+    pictures = task_of(architecture).reading is None
+    beside = "preprocessor_config.json" if pictures else "tokenizer.json"
+    _refuse_code(path / beside, _described(path, beside))
     transformers = _package()
     with _quiet(transformers):
         kind = _opened(path, "config.json", lambda: transformers.AutoConfig.from_pretrained(str(path), **_LOCAL))
         network = _opened(path, "model.safetensors", lambda: _network(transformers, architecture, path, kind))
-        tokenizer = _opened(
-            path, "tokenizer.json", lambda: transformers.AutoTokenizer.from_pretrained(str(path), **_LOCAL)
-        )
-    return of_transformers(network, tokenizer, output=output, name=name or path.name)
+        read = _image_processor if pictures else _tokenizer
+        encoding = _opened(path, beside, lambda: read(transformers, path))
+    return of_transformers(network, encoding, output=output, name=name or path.name)
+
+
+def _tokenizer(transformers: Any, path: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(str(path), **_LOCAL)
+
+
+def _image_processor(transformers: Any, path: Path) -> Any:
+    """The processor that resizes as Pillow does: the same everywhere, whatever else is installed."""
+    return transformers.AutoImageProcessor.from_pretrained(str(path), backend="pil", **_LOCAL)
 
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
-def of_transformers(network: Any, tokenizer: Any, *, output: str | int | None = None, name: str = "") -> TokenModel:
-    """A network of transformers that is there already, with its tokenizer, as a model of texts.
+def of_transformers(network: Any, encoding: Any, *, output: str | int | None = None, name: str = "") -> TorchModel:
+    """A network of transformers that is there already, with what prepares its inputs, as a model of texts or pictures.
 
-    Raises :class:`ModelError` for a kind of network that is not known here.
+    ``encoding`` is its tokenizer or image processor, or an encoding of ours. Raises :class:`ModelError` for a kind of
+    network that is not known here.
     """
     name = name or type(network).__name__
     chosen = Output("logits" if output is None else output)
-    reading = task_of(type(network).__name__).reading(chosen, network.config)
-    encoding = Tokenizer(tokenizer, _longest(network.config)) if is_tokenizer(tokenizer) else tokenizer
+    reader = task_of(type(network).__name__).reading
+    if reader is None:
+        plain = encoding.processor if isinstance(encoding, ImageProcessor) else encoding
+        own = getattr(network.config, "num_channels", 3)
+        encoding = ImageProcessor(plain, own) if is_image_processor(plain) else encoding
+        return TorchModel(network, name=name, labels=_labels(network.config), encoding=encoding, output=chosen)
+    reading = reader(chosen, network.config)
+    encoding = Tokenizer(encoding, _longest(network.config)) if is_tokenizer(encoding) else encoding
     return TokenModel(
         network,
         encoding,
@@ -106,9 +126,9 @@ def task_of(architecture: str) -> Task:
         if architecture.endswith(ending):
             return task
     raise ModelError(
-        f"networks of the class {shorten(architecture)} are not read from texts here",
+        f"networks of the class {shorten(architecture)} are not known here",
         why=f"known are those whose class ends in {', '.join(TASKS)}",
-        fix="wrap a function from a list of texts to numbers",
+        fix="wrap a function from a list of texts or pictures to numbers",
     )
 
 
@@ -156,11 +176,11 @@ def _described(path: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def _refuse_code(path: Path, config: dict[str, Any]) -> None:
+def _refuse_code(file: Path, config: dict[str, Any]) -> None:
     own = [name for name in ("auto_map", "custom_pipelines") if config.get(name)]
     if own:
         raise LoadError(
-            "the folder asks to run code of its own", where=f"{path / 'config.json'}: {own[0]}",
+            "the folder asks to run code of its own", where=f"{file}: {own[0]}",
             why="code in a folder can do anything",
             fix="build the network in code of yours and wrap it: pellucid.wrap(network, encoding=tokenizer)",
         )  # fmt: skip

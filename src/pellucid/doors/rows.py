@@ -219,7 +219,8 @@ def _encoded(model: Model, rows: Any, shown: bool) -> Read:
     placed = model.place({WHOLE: torch.from_numpy(array.copy())})
     assert not isinstance(placed, list)
     if callable(getattr(model.encoding, "takes_arrays", None)):
-        pictures = np.array(getattr(rows, "content", rows))
+        shown_as = getattr(model.encoding, "shown", None)
+        pictures = shown_as(array) if callable(shown_as) else np.array(getattr(rows, "content", rows))
         return Read(Inputs(placed, raw=pictures), "image" if array.ndim == 4 else "tensor")
     if not shown:
         return Read(Inputs(placed), "table")

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
+from ..backends.image_processor import ImageProcessor, is_image_processor
 from ..backends.jax_function import JaxModel
 from ..backends.keras_model import KerasModel, is_keras
 from ..backends.tensorflow_live import TensorFlowModel, is_tensorflow
@@ -143,6 +144,8 @@ def as_encoding(given: Any) -> Any:
         return load_encoding(given)
     if is_tokenizer(given):
         return Tokenizer(given)
+    if is_image_processor(given):
+        return ImageProcessor(given)
     if hasattr(given, "encode"):
         return given
     if hasattr(given, "transform"):
