@@ -178,13 +178,14 @@ def main(seconds: float, most: int, out: Path) -> None:
     size = sum(parameter.numel() for parameter in network.parameters())
     lines = [
         "# Entities in short posts", "",
-        "Made by `python -m benchmarks.entities` on WNUT 17 (Derczynski et al. 2017; names that training seldom saw). A "
-        f"BERT of two layers ({size:,} weights, nothing pretrained) was trained here on {len(train):,} posts, {seen} "
+        "Made by `python -m benchmarks.entities` on WNUT 17 (Derczynski et al. 2017; names that training seldom saw). "
+        f"A BERT of two layers ({size:,} weights, nothing pretrained) was trained here on {len(train):,} posts, {seen} "
         f"times over, in {spent:.0f} s on one core, and is judged on {len(test):,} others. An entity counts when all "
-        "its words and its type are right (the convention of seqeval); intervals are 95 %, the posts drawn 1,000 times.",
+        "its words and its type are right (the convention of seqeval); intervals are 95 %, the posts drawn 1,000 "
+        "times.",
         "", *table(counts), "",
-        "The tagger is weak: so few posts do not teach names to a network that starts from nothing. Where a figure is 0 "
-        "its interval is too narrow, for a bootstrap of misses sees no doubt.", "",
+        "The tagger is weak: so few posts do not teach names to a network that starts from nothing. Where a figure is "
+        "0 its interval is too narrow, for a bootstrap of misses sees no doubt.", "",
         *shares(explained(model, test, most)),
     ]  # fmt: skip
     out.write_text("\n".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Folders of networks that name pictures: their own image processor, players that are patches, and every way of asking."""
+"""Folders of networks that name pictures: their own image processor, patches as players, and every way of asking."""
 
 import json
 from pathlib import Path
