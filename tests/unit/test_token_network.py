@@ -5,10 +5,16 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
 import pellucid
+from pellucid.backends.tokenizer import Tokenizer
 from pellucid.data.text_encoding import Vocabulary
 from pellucid.records.errors import InputError
 from pellucid.removals import Hide, Replace
@@ -153,3 +159,34 @@ def test_a_network_that_reads_at_the_end_of_the_row_is_given_rows_of_one_length(
     found = _explained(net, words, "exact_shapley", Replace())
     wanted = _shapley(lambda ids: net(ids).logits[0, 0], _ids(words), range(1, 5))
     assert np.abs(found - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(
+    "text",
+    ["the film was wonderful and the end was dull", ("the film was wonderful", "a dull film was the end of a film")],
+    ids=["one", "two"],
+)
+def test_what_is_too_long_is_cut_as_the_tokenizer_cuts_it(side: str, text: str | tuple[str, str]) -> None:
+    tokenizer = saved_tokenizer(side)
+    given = (text,) if isinstance(text, str) else text
+    due = tokenizer(*given, truncation=True)["input_ids"]
+    found = Tokenizer(tokenizer).encode([text])
+    assert found.tokens[0].tolist() == due
+    assert found.cut[0] == len(tokenizer(*given)["input_ids"]) - len(due) > 0
+    shown = text if isinstance(text, str) else "\n".join(text)
+    words = [shown[start:stop] for start, stop in found.spans[0] if start < stop]
+    assert words == tokenizer.decode(due, skip_special_tokens=True).split()
+
+
+def saved_tokenizer(side: str) -> PreTrainedTokenizerFast:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *["the", "film", "was", "wonderful", "and", "end", "dull", "a", "of"]]
+    made = tokenizers.Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    made.pre_tokenizer = Whitespace()
+    made.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        model_max_length=8, truncation_side=side,
+    )  # fmt: skip

@@ -43,6 +43,9 @@ class Tokenizer(TextEncoding):
         own = getattr(tokenizer, "model_max_length", None)
         limits = [limit for limit in (most, own) if limit is not None and limit < LONGEST]
         self.most = min(limits, default=None)
+        self.cutting = type(fast).from_str(self.fast.to_str())
+        if self.most is not None:
+            self.cutting.enable_truncation(self.most, direction=getattr(tokenizer, "truncation_side", "right"))
         self.pad = self._first(getattr(tokenizer, "pad_token", None), "[PAD]", "<pad>")[1] or 0
         self.unknown = self._first(getattr(tokenizer, "unk_token", None), "[UNK]", "<unk>")[1]
         self.mask = self._first(getattr(tokenizer, "mask_token", None), "[MASK]", "<mask>")[0]
@@ -71,10 +74,13 @@ class Tokenizer(TextEncoding):
     def _one(self, text: Text) -> tuple[list[int], list[tuple[int, int]], list[int], int]:
         """Tokens, spans in the raw text, types and the number of tokens cut off, of one text or of two.
 
-        The network's own tokens are put around what is left after cutting, as the tokenizer does.
+        What is too long the tokenizer cuts itself: at its own side, of two texts the longer one.
         """
-        pair = () if isinstance(text, str) else text[1:]
-        whole = self.fast.encode(text if isinstance(text, str) else text[0], *pair)
+        given = (text,) if isinstance(text, str) else text
+        whole = self.fast.encode(*given)
+        before = len(whole.ids)
+        if self.most is not None and before > self.most:
+            whole = self.cutting.encode(*given)
         shift = 0 if isinstance(text, str) else len(text[0]) + 1
         mask = None if self.mask is None else self.fast.token_to_id(self.mask)  # a gap that was left is no word
         spans = [
@@ -83,25 +89,8 @@ class Tokenizer(TextEncoding):
                 whole.ids, whole.special_tokens_mask, whole.offsets, whole.sequence_ids, strict=True
             )
         ]
-        kept = self._kept(whole.special_tokens_mask)
-        cut = len(whole.ids) - len(kept)
         shown = raw(text)
-        return (
-            [whole.ids[place] for place in kept],
-            [_trimmed(shown, *spans[place]) for place in kept],
-            [whole.type_ids[place] for place in kept],
-            cut,
-        )
-
-    def _kept(self, special: Sequence[int]) -> list[int]:
-        """The places of the tokens that fit: of the text the first ones, of the network's own all."""
-        places = list(range(len(special)))
-        if self.most is None or len(places) <= self.most:
-            return places
-        room = self.most - sum(special)
-        worded = [place for place in places if not special[place]][: max(room, 0)]
-        last = set(worded)
-        return [place for place in places if special[place] or place in last]
+        return whole.ids, [_trimmed(shown, *span) for span in spans], whole.type_ids, before - len(whole.ids)
 
     def pieces(self, text: str) -> tuple[int, ...]:
         return tuple(self.fast.encode(text, add_special_tokens=False).ids)
