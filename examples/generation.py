@@ -67,7 +67,7 @@ def main(out: Path) -> None:
     why = pellucid.explain_answer(model, prompt, "the field in boots", rather_than="the field in sandals")
     print(why.text())
     out.mkdir(parents=True, exist_ok=True)
-    whole.plot().save(str(out / "answer.html"))
+    whole.plot().save(str(out / "answer.html"), inline=True)
     write_report([Study("Boots and not sandals", explanations={"shapley": why})], out / "report.html")
 
 

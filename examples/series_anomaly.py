@@ -63,7 +63,7 @@ def main(out: Path) -> None:
     print(found["occlusion"].text(0), "\nthe fault:", faulty.evidence.passages[0])
     metrics = ["relevance_mass", "pointing_game"]
     print(pellucid.evaluate(model, faulty, found, metrics=metrics, truth=faulty.evidence).to_frame())
-    found["occlusion"].plot(0).save(str(out / "alarm.html"))
+    found["occlusion"].plot(0).save(str(out / "alarm.html"), inline=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def main(out: Path) -> None:
     print(by_window.text(0))
     by_segment = pellucid.explain(model, data.test[1:3], "shapley", players=pellucid.players.ChangePoints(), **absent)
     print(by_segment.text(0))
-    by_window.plot(0).save(str(out / "one_beat.html"))
+    by_window.plot(0).save(str(out / "one_beat.html"), inline=True)
 
     methods = ["shapley", "occlusion", "integrated_gradients", "grad_cam"]
     study = pellucid.audit(model, data, out=out / "audit", rows=4, methods=methods, metrics=["abpc", "agreement"])

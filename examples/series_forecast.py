@@ -58,9 +58,9 @@ def main(out: Path) -> None:
     by_hour = pellucid.explain(model, rows, "integrated_gradients", target="t+6", background=x[:1200:40])
     for e in (next_hour, whole, by_hour):
         print(e.text(0), "\n")
-    next_hour.plot(0).save(str(out / "next_hour.html"))
-    whole.plot(0).save(str(out / "all_hours.html"))
-    by_hour.plot(0).save(str(out / "hour_by_hour.html"))
+    next_hour.plot(0).save(str(out / "next_hour.html"), inline=True)
+    whole.plot(0).save(str(out / "all_hours.html"), inline=True)
+    by_hour.plot(0).save(str(out / "hour_by_hour.html"), inline=True)
 
 
 if __name__ == "__main__":
