@@ -18,7 +18,7 @@ from pellucid.data.encoding import Encoding
 from pellucid.data.images import ImageEncoding
 from pellucid.data.transformers import from_sklearn
 from pellucid.players import Patches
-from pellucid.records.errors import PellucidError
+from pellucid.records.errors import ModelError, PellucidError
 from pellucid.removals import Constant
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
@@ -416,3 +416,10 @@ def test_raw_images_go_through_an_encoding_and_tensors_do_not():
         pellucid.explain(model, raw[..., 0])
     with pytest.raises(PellucidError, match=r"add the leading axis: image\[None\]"):
         pellucid.explain(model, raw[0])
+
+
+@pytest.mark.parametrize("rows", [["a text"], ["a text", "another"], ["a", "b", "c", "d"]])
+def test_a_function_that_answers_for_one_text_is_refused(rows: list[str]) -> None:
+    """Two numbers whatever it is given are no answer to two texts."""
+    with pytest.raises(ModelError, match=r"returned 2 rows for 1.*one row of outputs for each"):
+        pellucid.explain(lambda texts: np.array([0.3, 0.7]), rows, "occlusion")

@@ -232,3 +232,18 @@ def test_words_stand_in_their_sentences() -> None:
     levels = problem.players.levels_of(0)
     assert levels is not None
     assert levels.tolist() == [[0, 0, 0, 1, 1, 1]]
+
+
+def test_masks_that_say_what_the_text_says_are_told() -> None:
+    def masked(rows: list[str]) -> np.ndarray:
+        return np.array([5.0 - 4.0 * ("bad" in row) for row in rows])
+
+    found = pellucid.explain(masked, ["a good film", "a bad film"], "occlusion")
+    said = next(caution for caution in found.warnings if caution.code in ("hardly_changes", "flat_output"))
+    assert said.values["rows"] == 1
+
+    def nearly(rows: list[str]) -> np.ndarray:
+        return masked(rows) + np.array([0.001 * len(row) for row in rows])
+
+    found = pellucid.explain(nearly, ["a good film", "a bad film"], "occlusion")
+    assert {"hardly_changes"} == {c.code for c in found.warnings if c.code in ("hardly_changes", "flat_output")}

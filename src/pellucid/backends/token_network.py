@@ -67,7 +67,7 @@ class Reading:
             if one.passages or one.offered:
                 raise InputError(
                     "this network speaks of whole texts, and part of one is asked about", where=f"row {row}",
-                    fix="give the text alone",
+                    fix="give the text alone; answers and entities are asked of networks that write or tag words",
                 )  # fmt: skip
         return Posed({})
 

@@ -47,6 +47,12 @@ class Learned:
     inside: dict[str, Any] = field(default_factory=dict)
 
 
+class _OtherCount(ModelError):
+    """As many rows of outputs as nobody asked for."""
+
+    returned: int = 0
+
+
 @dataclass
 class Tally:
     """What was asked of the model so far, by all callers of one run: rows, gradients, seconds inside it."""
@@ -217,10 +223,12 @@ class Caller:
     @staticmethod
     def _refuse_other_count(found: Tensor, count: int) -> None:
         if len(found) != count:
-            raise ModelError(
+            error = _OtherCount(
                 f"the model returned {len(found)} rows for {count}",
-                fix="it must return one row of outputs per row of inputs",
+                fix="it is given several rows at once, and must return one row of outputs for each",
             )
+            error.returned = len(found)
+            raise error
 
     def _answer(self, rows: Any, count: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
         with self.in_sentences(rows, count):
@@ -241,7 +249,9 @@ class Caller:
                 f"the model failed on a batch of {count} rows{f' ({chr(44).join(shapes)})' if shapes else ''}",
                 where=self.model.name,
                 why=f"{_raised_in(self.model, error)}{type(error).__name__}: {shorten(told, 300)}",
-                fix="are these rows what it takes? A single row needs a leading dimension: row[None]",
+                fix="it is given a list of rows, and must return a row of numbers for each"
+                if isinstance(rows, list)
+                else "are these rows what it takes? A single row needs a leading dimension: row[None]",
             ) from error
 
     def _padded(self, rows: Any, count: int, fixed: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
@@ -330,6 +340,8 @@ class Caller:
                 continue
             if size > 1 and self._takes(size + 1):
                 learned.least = 1 if self._takes(1) else size
+            elif isinstance(failure, _OtherCount) and failure.returned == size:
+                raise failure  # it returns so many whatever it is given: that it now fits is chance
             elif size > 1:
                 learned.fixed = size
             return found

@@ -31,6 +31,7 @@ from .walking import Asked, walk_of
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
 FLAT = 1e-9
+LITTLE = 0.01
 ROUNDING = 1e-7
 """What is smaller than this share of the ends is their rounding."""
 OF_REMOVAL = ("zero_baseline", "background_of_one", "background_reduced")
@@ -240,7 +241,7 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
     own = method.own_removal
     unmoved = bool(own) or not _asks_nobody(method, problem)
     given = [caution for caution in problem.cautions if not unmoved or caution.code not in OF_REMOVAL]
-    cautions = [*given, *run.cautions, *problem.model.cautions(), *_value_cautions(base, full)]
+    cautions = [*given, *run.cautions, *problem.model.cautions(), *_value_cautions(base, full, problem.kind)]
     if "gaps" in kind.by_row and "gaps" not in arrays:  # a method that has gaps of its own warns of them itself
         values = arrays[kind.of_estimate["values"]]
         arrays["gaps"] = completeness_gap(values, base, full) if _complete(method, estimates) else None
@@ -350,9 +351,18 @@ def gap_cautions(method: str, gaps: np.ndarray | None) -> list[Caution]:
     return [Caution.of("gap", grave, method=method, rows=rows, total=len(gaps), worst=float(gaps.max()))]
 
 
-def _value_cautions(base: np.ndarray, full: np.ndarray) -> list[Caution]:
-    flat = (np.abs(full - base) <= FLAT * np.maximum(np.abs(full), 1e-12)).all(1)
-    return [Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=len(base))] if flat.any() else []
+def _value_cautions(base: np.ndarray, full: np.ndarray, kind: str) -> list[Caution]:
+    """Where taking everything away changes nothing; of texts, where it changes next to nothing of what they differ by.
+
+    A network that never saw its mask token while it was trained may well say of masks alone what it says of a text.
+    """
+    change = np.abs(full - base)
+    flat = (change <= FLAT * np.maximum(np.abs(full), 1e-12)).all(1)
+    found = [Caution.of("flat_output", "yellow", rows=int(flat.sum()), total=len(base))] if flat.any() else []
+    alike = (change <= LITTLE * np.ptp(full, axis=0)).all(1) & ~flat
+    if kind == "text" and len(full) > 1 and alike.any():
+        found.append(Caution.of("hardly_changes", "yellow", rows=int(alike.sum()), total=len(base)))
+    return found
 
 
 def _order_cautions(method: str, arrays: dict[str, Any]) -> list[Caution]:

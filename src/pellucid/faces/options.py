@@ -70,7 +70,7 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a folder tha
 TYPED = (
     (
         "pass it: pellucid.wrap(model, encoding=…) or load(…, encoding='encoding.json')",
-        "pass it: --encoding encoding.json",
+        "pass it: --encoding encoding.json; and name the label, where it stands among the columns: --label",
     ),
     ("pellucid.wrap(model, encoding=…)", "--encoding encoding.json"),
     (

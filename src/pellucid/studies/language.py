@@ -133,6 +133,8 @@ def explain_answer(
     ``rather_than`` the one number log p(answer) − log p(rather_than). Further arguments are those of
     :func:`pellucid.explain`.
     """
+    if answer is not None and not answer.strip():
+        raise InputError("an empty answer has nothing to explain", fix="leave answer= out, and the network writes one")
     own: Answer = written(model, prompt, most)[1] if answer is None else answer
     offered = (own,) if rather_than is None else (own, rather_than)
     how: dict[str, Any] = {"target": "all" if rather_than is None else (0, 1)} | question
