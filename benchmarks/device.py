@@ -76,8 +76,11 @@ def built(name: str, device: torch.device) -> tuple[Any, Callable[[int], Any], n
         torch.manual_seed(0)
         reader = Reader(len(vocabulary)).eval().requires_grad_(False).to(device)
     ids = torch.from_numpy(vocabulary.encode(texts).tokens).to(device)
-    many = lambda count: (texts * -(-count // len(texts)))[:count]  # noqa: E731
-    return wrap(reader, encoding=vocabulary), many, reader, lambda count: ids[torch.arange(count) % len(ids)]
+
+    def again(count: int) -> list[str]:
+        return [texts[place % len(texts)] for place in range(count)]
+
+    return wrap(reader, encoding=vocabulary), again, reader, lambda count: ids[torch.arange(count) % len(ids)]
 
 
 def jobs() -> list[Job]:
@@ -138,10 +141,9 @@ def bare(job: Job) -> tuple[float, int]:
     while batch <= min(LARGEST, job.count * job.needed):
         try:
             x = pick(batch)
-            once = lambda x=x: one_pass(module, x, job.backward)  # noqa: E731
-            seconds(once)
-            times = max(1, int(0.15 / max(seconds(once), 1e-5)))
-            cost = seconds(lambda: [once() for _ in range(min(times, 200))]) / (min(times, 200) * batch)  # noqa: B023
+            passes(module, x, job.backward, 1)
+            times = min(max(1, int(0.15 / max(passes(module, x, job.backward, 1), 1e-5))), 200)
+            cost = passes(module, x, job.backward, times) / (times * batch)
         except torch.OutOfMemoryError:
             break
         best = min(best, (cost, batch))
@@ -149,6 +151,16 @@ def bare(job: Job) -> tuple[float, int]:
             break
         batch *= 2
     return best
+
+
+def passes(module: nn.Module, x: Tensor, backward: bool, times: int) -> float:
+    """Seconds of so many bare passes."""
+
+    def work() -> None:
+        for _ in range(times):
+            one_pass(module, x, backward)
+
+    return seconds(work)
 
 
 def one_pass(module: nn.Module, x: Tensor, backward: bool) -> None:

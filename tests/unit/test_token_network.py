@@ -190,3 +190,24 @@ def saved_tokenizer(side: str) -> PreTrainedTokenizerFast:
         tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
         model_max_length=8, truncation_side=side,
     )  # fmt: skip
+
+
+class Placed(nn.Module):
+    """Words and their places, the table of places first: both are looked up, one is the words'."""
+
+    def __init__(self):
+        super().__init__()
+        self.places, self.words, self.out = nn.Embedding(32, 4), nn.Embedding(len(WORDS), 4), nn.Linear(4, 1)
+
+    def forward(self, ids, attention_mask):
+        places = self.places(torch.arange(ids.shape[1], device=ids.device).expand_as(ids))
+        return self.out(((self.words(ids) + places) * attention_mask[..., None]).sum(1))
+
+
+def test_gradients_go_through_the_table_of_words_wherever_it_stands() -> None:
+    torch.manual_seed(0)
+    net = Placed().eval()
+    found = pellucid.explain(pellucid.wrap(net, encoding=WORDS), [TEXT], "integrated_gradients", removal=Hide())
+    ids = torch.tensor(WORDS.encode([TEXT]).tokens[0])
+    due = (net.words(ids) @ net.out.weight[0]).detach().double().numpy()
+    np.testing.assert_allclose(found.attributions[0, :, 0], due, atol=1e-6)

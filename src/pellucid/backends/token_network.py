@@ -19,6 +19,7 @@ from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
 from .places import places_of, visited
+from .tokens import asked_for
 from .torch_module import TorchModel
 
 TOKENS, VECTORS, TYPES = "tokens", "vectors", "types"
@@ -136,9 +137,7 @@ class TokenNetwork(nn.Module):
             elif name == TOLD_TYPES and self.needs_types:
                 more[name] = torch.zeros_like(ids)  # others take types for words: GPT-2 looks them up among its words
             elif name == "position_ids" and self.before_first is not None:
-                here = (tokens != NOTHING).to(
-                    torch.int64
-                )  # a hidden token has the number of padding, and keeps its place
+                here = (tokens != NOTHING).to(torch.int64)  # a hidden token has padding's number, and keeps its place
                 more[name] = here.cumsum(1) * here + self.before_first
         first = next((name for name in IDS if name in self.names), None)
         return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
@@ -253,18 +252,17 @@ class TokenModel(_AroundUsers):
     ):
         own = getattr(getattr(inner, "config", None), "pad_token_id", None)  # by which some find the last token
         pad = own if isinstance(own, int) and own >= 0 else encoding.pad
-        network = TokenNetwork(inner, pad, reading or Reading(), _lookup(inner))
+        network = TokenNetwork(inner, pad, reading or Reading())
         super().__init__(
             network, name=name or type(inner).__name__, labels=labels, encoding=encoding, fixed_batch=fixed_batch
         )
         self.user, self.network = inner, network
         self.chosen = network.chosen
         self._looking = False
+        self._behind: BehindTokens | None = None
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
-        if VECTORS in rows:
-            return self.at_full_length(rows)
         rows = closed_up(rows)
         if self._looking:
             self._refuse_filled_up(rows[TOKENS])
@@ -301,8 +299,11 @@ class TokenModel(_AroundUsers):
 
     def embedded(self, rows: Rows) -> Embedded | None:
         assert not isinstance(rows, list)
-        lookup = self.network.lookup
-        if not isinstance(lookup, nn.Embedding):
+        if self._behind is None:
+            layer = _lookup(self.user) or self._lookup_asked_for(rows)
+            self._behind = None if layer is None else BehindTokens(self, layer)
+        lookup = None if self._behind is None else self._behind.network.lookup
+        if not isinstance(lookup, nn.Embedding) or self._behind is None:
             return None
         path = next(name for name, part in self.user.named_modules() if part is lookup)
 
@@ -311,18 +312,27 @@ class TokenModel(_AroundUsers):
                 found = nn.functional.embedding(tokens.clamp(min=0), lookup.weight)
                 return torch.where((tokens >= 0)[..., None], found, 0.0).detach()
 
-        behind = BehindTokens(self)
-        return Embedded(behind, VECTORS, look_up, path)
+        self._behind.labels = self.labels  # which may have been named since
+        return Embedded(self._behind, VECTORS, look_up, path)
+
+    def _lookup_asked_for(self, rows: Mapping[str, Tensor]) -> nn.Module | None:
+        """Of a module that does not name it: the only embedding that is asked for the tokens themselves."""
+        ids = torch.where(rows[TOKENS] >= 0, rows[TOKENS], self.network.pad)
+        tables = [part for part in self.user.modules() if isinstance(part, nn.Embedding)]
+        asked = asked_for(ids, tables, lambda: self.at_full_length(rows))
+        return asked[0] if len(asked) == 1 else None
 
 
 class BehindTokens(_AroundUsers):
     """The same network given the vectors of its tokens; the tokens go with them, for what else depends on them."""
 
-    def __init__(self, model: TokenModel):
+    def __init__(self, model: TokenModel, lookup: nn.Module):
+        network = TokenNetwork(model.user, model.network.pad, model.network.reading, lookup)
         super().__init__(
-            model.module, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
+            network, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
         )
-        self.user, self.network, self.chosen = model.user, model.network, model.chosen
+        self.user, self.network, self.chosen = model.user, network, model.chosen
+        network.chosen = model.chosen
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
@@ -379,17 +389,15 @@ def shortened(rows: Mapping[str, Tensor], lengths: Tensor) -> dict[str, Tensor]:
 
 
 def _lookup(inner: nn.Module) -> nn.Module | None:
-    """The embedding of a network's tokens: what it names itself, else the only one it has, else the first of several
-    that is called with its rows."""
+    """The embedding of a network's tokens where it names it, as networks of transformers do."""
     named = getattr(inner, "get_input_embeddings", None)
-    if callable(named):
-        try:
-            found = named()
-        except (NotImplementedError, AttributeError):  # a network of pictures has none
-            return None
-        return found if isinstance(found, nn.Module) else None
-    tables = [part for part in inner.modules() if isinstance(part, nn.Embedding)]
-    return tables[0] if tables else None
+    if not callable(named):
+        return None
+    try:
+        found = named()
+    except (NotImplementedError, AttributeError):  # a network of pictures has none
+        return None
+    return found if isinstance(found, nn.Module) else None
 
 
 def refuse_without_encoding(name: str) -> ModelError:

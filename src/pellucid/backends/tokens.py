@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,6 +18,24 @@ def tables_of(module: nn.Module) -> dict[nn.Module, Tensor]:
     return {part: part.weight for part in module.modules() if isinstance(part, nn.Embedding)}
 
 
+def asked_for(tokens: Tensor, tables: Iterable[nn.Module], run: Callable[[], object]) -> list[nn.Module]:
+    """Those of the layers ``tables`` that are given ``tokens`` in one pass, in the order of their calls."""
+    asked: list[nn.Module] = []
+
+    def hook(part: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        if _are(given, tokens):
+            asked.append(part)
+
+    handles = [part.register_forward_hook(hook) for part in tables]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return asked
+
+
 def embedded(
     model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor], tables: Mapping[nn.Module, Tensor]
 ) -> Embedded | None:
@@ -27,19 +45,7 @@ def embedded(
     """
     (tokens,) = rows.values()
     paths = {part: name for name, part in module.named_modules() if part in tables}
-    asked: list[nn.Module] = []
-
-    def hook(part: nn.Module, given: tuple[Any, ...], _: Any) -> None:
-        if _are(given, tokens):
-            asked.append(part)
-
-    handles = [part.register_forward_hook(hook) for part in paths]
-    try:
-        with torch.no_grad():
-            model.outputs(rows)
-    finally:
-        for handle in handles:
-            handle.remove()
+    asked = asked_for(tokens, paths, lambda: model.outputs(rows))
     if len(asked) != 1:
         return None
     layer, (name,) = asked[0], rows
