@@ -382,3 +382,77 @@ def test_other_bad_requests(typed: Run, files: Path) -> None:
     code, _, err = typed("audit", *without_label, "--out", "never")
     assert code == 2
     assert "--label" in err
+
+
+# What absent means -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["--removal", "mean"], {"name": "Mode"}),
+        (["--removal", "mode", "--background", "0:7"], {"name": "Mode"}),
+        (["--removal", "zeros"], {"name": "Constant", "value": 0.0}),
+        (["--removal", "constant:value=2"], {"name": "Constant", "value": 2.0}),
+        (["--removal", "noise:spread=0.5,draws=3"], {"name": "Noise", "spread": 0.5, "draws": 3}),
+        (["--removal", "noise:0.5"], {"name": "Noise", "spread": 0.5, "draws": 10}),
+        (["--removal", "Conditional-Nearest:k=3"], {"name": "ConditionalNearest", "k": 3, "given": 50}),
+    ],
+)
+def test_a_word_says_what_absent_means(typed: Run, files: Path, words: list[str], kept: dict[str, object]) -> None:
+    asked = ["explain", *question(files), "--rows", "0:2", "--method", "exact_shapley", *words, "--json"]
+    code, out, err = typed(*asked)
+    assert (code, err) == (0, "")
+    said = json.loads(out)["removal"]
+    assert {name: said[name] for name in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--removal", "blur"],
+            "'blur' is for images, and these rows are a table. For a table: conditional_gaussian, conditional_nearest, "
+            "constant, marginal, mean, mode, noise, zeros.",
+        ),
+        (["--removal", "hide"], "'hide' is for texts, and these rows are a table."),
+        (["--removal", "noice"], "there is no removal named 'noice'. did you mean 'noise'?"),
+        (
+            ["--removal", "noise:depth=2"],
+            "'noise' has no field to take 'depth=2'. it has spread, draws: noise:spread=….",
+        ),
+        (["--removal", "noise:draws=many"], "noise:draws=many is no whole number."),
+        (["--removal", "zeros:5"], "'zeros' says all, and '5' stands behind it."),
+        (
+            ["--removal", "noise", "--background", "0:5"],
+            "'noise' is made without background rows, and some were given.",
+        ),
+        (["--removal", "noise", "--background", "zeros"], "zeros and 'noise' both say what is absent."),
+        (["--removal", "mode:5"], "'mode' has no field to take '5'. say it without a colon."),
+    ],
+)
+def test_a_removal_that_does_not_fit_is_refused(typed: Run, files: Path, words: list[str], told: str) -> None:
+    code, out, err = typed("explain", *question(files), "--rows", "0", *words)
+    assert (code, out) == (2, "")
+    assert told.lower() in " ".join(err.split()).lower()
+
+
+def test_every_command_that_explains_takes_a_removal(typed: Run, files: Path) -> None:
+    code, _, err = typed("audit", *question(files), *SMALL, "--removal", "mean", "--out", "absent", "--json")
+    assert code == 0, err
+    code, _, err = typed("compare", *question(files), "--rows", "0:3", "--methods", "exact_shapley", "--metrics",
+                           "complexity", "--removal", "mean", "--json")  # fmt: skip
+    assert code == 0, err
+    typed("explain", *question(files), "--rows", "0:3", "--removal", "mean", "--out", "mean.npz")
+    code, _, err = typed("evaluate", *question(files), "mean.npz", "--removal", "zeros", "--metrics", "abpc", "--json")
+    assert code == 0, err
+
+
+def test_every_removal_is_in_the_page_of_the_command_line() -> None:
+    from pellucid import removals
+    from pellucid.doors.removals import KNOWN, words_of
+
+    assert {kind.__name__ for kind in KNOWN} == set(removals.__all__)
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(encoding="utf-8")
+    missing = [word for kind in KNOWN for word in words_of(kind) if f"`{word}" not in page]
+    assert not missing

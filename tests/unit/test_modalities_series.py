@@ -179,7 +179,7 @@ def test_bare_arrays_are_not_taken_for_series():
     with pytest.raises(NotApplicable) as error:
         pellucid.explain(total, X, "occlusion", players=Windows(3))
     assert "not known to be series" in str(error.value) and "pellucid.Series(rows)" in str(error.value)
-    with pytest.raises(RemovalError, match="Interpolated is meant for series, these rows are tensor"):
+    with pytest.raises(RemovalError, match="'Interpolated' is for series, and these rows are tensors"):
         pellucid.explain(total, X, "occlusion", removal=Interpolated())
 
 

@@ -247,3 +247,35 @@ def test_masks_that_say_what_the_text_says_are_told() -> None:
 
     found = pellucid.explain(nearly, ["a good film", "a bad film"], "occlusion")
     assert {"hardly_changes"} == {c.code for c in found.warnings if c.code in ("hardly_changes", "flat_output")}
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("hide", {"name": "Hide"}), ("padding", {"name": "Hide"}), ("delete", {"name": "Replace", "mask": None}),
+     ("replace:film", {"name": "Replace", "mask": "film"})],
+)  # fmt: skip
+def test_a_word_says_what_absent_means_in_texts(reader: tuple[Reader, Vocabulary], word: str, meant: dict) -> None:
+    net, vocabulary = reader
+    found = pellucid.explain(wrap(net, encoding=vocabulary), TEXTS, "occlusion", removal=word, target=1)
+    assert found.removal == meant
+
+
+def test_a_word_that_does_not_fit_texts_is_refused(reader: tuple[Reader, Vocabulary]) -> None:
+    net, vocabulary = reader
+    model = wrap(net, encoding=vocabulary)
+    with pytest.raises(
+        RemovalError, match=r"tokenizer has no mask of its own\. say 'delete' or 'hide', or name a token"
+    ):
+        pellucid.explain(model, TEXTS, "occlusion", removal="mask")
+    with pytest.raises(RemovalError, match="a function of texts has no mask of its own"):
+        pellucid.explain(count, TEXTS, "occlusion", removal="mask")
+    with pytest.raises(RemovalError, match=r"'hide' is for networks of tokens, and this function is given the texts"):
+        pellucid.explain(count, TEXTS, "occlusion", removal="hide")
+    with pytest.raises(RemovalError, match=r"'Hide' is for networks of tokens, .*for texts: delete, replace\."):
+        pellucid.explain(count, TEXTS, "occlusion", removal=Hide())
+    with pytest.raises(RemovalError, match=r"'blur' is for images, and these rows are texts\. for texts: .*mask"):
+        pellucid.explain(model, TEXTS, "occlusion", removal="blur")
+    with pytest.raises(RemovalError, match=r"'zeros' puts numbers in the place of what is absent"):
+        pellucid.explain(model, TEXTS, "occlusion", removal="zeros")
+    with pytest.raises(RemovalError, match="'proposed' asks another network"):
+        pellucid.explain(model, TEXTS, "occlusion", removal="proposed")

@@ -87,6 +87,10 @@ def test_a_transformers_folder_is_audited_from_the_command_line(
     assert set(study.explanations) == {"occlusion", "integrated_gradients"} and not study.failed
     code, out = typed("explain", "model", "texts.jsonl", "--label", "y", "--rows", "0:1", "--method", "occlusion")
     assert code == 0 and "film" in out
+    for word, meant in (("mask", {"name": "Replace", "mask": "[MASK]"}), ("hide", {"name": "Hide"})):
+        code, out = typed("explain", "model", "texts.jsonl", "--label", "y", "--rows", "0:1", "--method", "occlusion",
+                          "--removal", word, "--json")  # fmt: skip
+        assert json.loads(out)["removal"] == meant
     code, out = typed("compare", "model", "texts.jsonl", "--label", "y", "--rows", "0:2", "--methods",
                       "occlusion,saliency", "--metrics", "comprehensiveness", "--json")  # fmt: skip
     assert code == 0 and "comprehensiveness" in out

@@ -27,6 +27,7 @@ from ..problem.units import Elements, Units
 from ..records.errors import InputError, RemovalError, TargetError, shorten
 from ..records.messages import Caution
 from ..records.players import Players
+from .removals import refuse_unfit, spelled
 from .rows import Read, as_inputs
 from .wrap import wrap
 
@@ -150,16 +151,22 @@ def _units(given: Any, read: Read, fine: bool) -> Units | Players:
 def _removal(
     model: Model, read: Read, background: Any, removal: Any, seed: int, most: int
 ) -> tuple[Removal, list[Caution]]:
+    texts = model.encoding if read.inputs.opaque is None else None
+    opaque = read.inputs.opaque is not None
+    if isinstance(removal, str):
+        removal, background = spelled(removal, background, read.kind, texts, opaque)
     if background is not None and removal is not None:
         raise RemovalError(
             "background= and removal= both say what is absent",
             fix="background=rows is short for removal=Marginal(rows); give one of them",
         )
     if removal is not None and not isinstance(removal, Removal):
-        raise RemovalError(f"{removal!r} is not a removal", fix="see pellucid.removals")
+        raise RemovalError(f"{removal!r} is not a removal", fix="give a word, or one of pellucid.removals")
+    if removal is not None:
+        refuse_unfit(removal, read.kind, opaque)
     if read.kind in ("words", "text"):
         if background is not None:
-            raise RemovalError("texts have no background rows", fix="removal=Replace(mask) puts a word in their place")
+            raise RemovalError("texts have no background rows", fix="say removal='mask' or removal='delete'")
         return _of_text(model, read, removal, seed), []
     if background is None and removal is None:
         return Constant(0.0), [Caution.of("zero_baseline", "note")]

@@ -80,6 +80,7 @@ def audit(
     metrics: options.Metrics = "default",
     rows: Annotated[int, typer.Option(min=1, help="How many rows of the test split are explained.")] = 24,
     target: options.Target = "predicted",
+    removal: options.Removal = None,
     budget: options.Evaluations = None,
     seconds: options.Seconds = None,
     protected: options.Protected = "",
@@ -110,6 +111,7 @@ def audit(
         metrics=chosen(metrics),
         rows=rows,
         target=sources.target(target),
+        removal=removal,
         budget=Budget(evaluations=budget, seconds=seconds),
         seed=seed,
         recording=recording,
@@ -164,6 +166,7 @@ def explain(
     rows: options.Rows = "0:5",
     target: options.Target = "predicted",
     background: options.Background = None,
+    removal: options.Removal = None,
     label: options.Label = None,
     encoding: options.Encoding = None,
     weights: options.Weights = None,
@@ -184,7 +187,8 @@ def explain(
 
     desk = _desk(context)
     sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
-    asked: dict[str, Any] = {"rows": rows, "target": target, "background": background, "budget": budget}
+    asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
+    asked |= {"background": background, "removal": removal}
     found = explain_files(
         sources, method=method, settings=pairs(set_, "--set"), listener=desk.listener, **asked
     )  # fmt: skip
@@ -232,6 +236,7 @@ def evaluate(
     rows: Annotated[str | None, typer.Option(help="Rows of DATA that .npy values explain, e.g. 0:24 or test.")] = None,
     target: Annotated[str | None, typer.Option(help="What .npy values explain; predicted unless said.")] = None,
     background: options.Background = None,
+    removal: options.Removal = None,
     pooling: Annotated[
         str, typer.Option(click_type=click.Choice(("sum", "norm")), help="How .npy element values become a player's.")
     ] = "sum",
@@ -250,7 +255,8 @@ def evaluate(
 
     desk = _desk(context)
     sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
-    asked: dict[str, Any] = {"rows": rows, "target": target, "background": background, "pooling": pooling}
+    asked: dict[str, Any] = {"rows": rows, "target": target, "pooling": pooling}
+    asked |= {"background": background, "removal": removal}
     found = evaluate_files(sources, explanation, metrics=chosen(metrics), listener=desk.listener, **asked)
     return showing.scores(desk, found)
 
@@ -265,6 +271,7 @@ def compare(
     rows: options.Rows = "0:24",
     target: options.Target = "predicted",
     background: options.Background = None,
+    removal: options.Removal = None,
     label: options.Label = None,
     encoding: options.Encoding = None,
     weights: options.Weights = None,
@@ -282,7 +289,8 @@ def compare(
 
     desk = _desk(context)
     sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
-    asked: dict[str, Any] = {"rows": rows, "target": target, "background": background, "budget": budget}
+    asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
+    asked |= {"background": background, "removal": removal}
     names = {"methods": chosen(methods), "metrics": chosen(metrics)}
     return showing.comparison(desk, compare_files(sources, listener=desk.listener, **names, **asked), language)
 

@@ -56,6 +56,13 @@ Background = Annotated[
         "images a blur."
     ),
 ]
+Removal = Annotated[
+    str | None,
+    typer.Option(
+        help="What absent means, e.g. mask, delete or hide for texts, mean or blur for images, line for series, mean "
+        "for tables; with a field: blur:sigma=2. See docs/command_line.md."
+    ),
+]
 Evaluations = Annotated[int | None, typer.Option("--budget", min=1, help="Evaluations per explained number.")]
 Seconds = Annotated[float | None, typer.Option(help="How long the work may take; what is left is skipped.")]
 Methods = Annotated[str, typer.Option(help="Names with commas between; see pellucid methods.")]
@@ -72,6 +79,8 @@ TYPED = (
         "pass it: pellucid.wrap(model, encoding=…) or load(…, encoding='encoding.json')",
         "pass it: --encoding encoding.json; and name the label, where it stands among the columns: --label",
     ),
+    ("say removal='mask' or removal='delete'", "give --removal mask or --removal delete"),
+    ("give background=rows", "give --background, e.g. --background train"),
     ("pellucid.wrap(model, encoding=…)", "--encoding encoding.json"),
     (
         "are these rows what it takes? A single row needs a leading dimension: row[None]",

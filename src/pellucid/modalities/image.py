@@ -208,6 +208,7 @@ class RegionMean(TensorRemoval):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)
+    known_as: ClassVar[tuple[str, ...]] = ("mean",)
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
         channels, height, width = image_shape(inputs)

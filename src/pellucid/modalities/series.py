@@ -253,6 +253,7 @@ class SegmentMean(SeriesRemoval):
     """
 
     of: Literal["channel", "segment"] = "channel"
+    known_as: ClassVar[tuple[str, ...]] = ("mean",)
 
     def made(self, grids: Tensor, there: Tensor, inputs: Inputs, players: Players, seed: int) -> Tensor:
         if self.of not in ("channel", "segment"):
@@ -277,6 +278,7 @@ class Interpolated(SeriesRemoval):
     """
 
     conditional: ClassVar[bool] = True
+    known_as: ClassVar[tuple[str, ...]] = ("line",)
 
     def made(self, grids: Tensor, there: Tensor, inputs: Inputs, players: Players, seed: int) -> Tensor:
         return _levels(grids, there)[:, None].expand(-1, -1, -1, grids.shape[-1])
@@ -327,6 +329,7 @@ class SeriesNoise(SeriesRemoval):
     spread: float = 1.0
     draws: int = 10
     colour: Literal["white", "own"] = "white"
+    known_as: ClassVar[tuple[str, ...]] = ("noise",)
 
     def made(self, grids: Tensor, there: Tensor, inputs: Inputs, players: Players, seed: int) -> Tensor:
         if self.draws < 1 or not self.spread >= 0 or self.colour not in ("white", "own"):

@@ -180,6 +180,7 @@ class Mode(TensorRemoval):
 
     rows: Any = None
     kinds: ClassVar[tuple[str, ...]] = ("table",)
+    known_as: ClassVar[tuple[str, ...]] = ("mean",)
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Mode:
         if self.rows is None:

@@ -210,6 +210,7 @@ class Replace(OpaqueRemoval):
 
     mask: str | None = None
     kinds: ClassVar[tuple[str, ...]] = ("text", "words")
+    known_as: ClassVar[tuple[str, ...]] = ("delete",)
 
     def fill(self, row: Any, absent: np.ndarray) -> Any:
         if isinstance(row, str):
@@ -252,6 +253,7 @@ class Hide(Removal):
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text",)
+    known_as: ClassVar[tuple[str, ...]] = ("padding",)
 
     def of_tokens(self, encoding: TextEncoding) -> OfTokens:
         return OfTokens(HIDDEN, self)

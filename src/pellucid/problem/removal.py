@@ -32,6 +32,8 @@ class Removal:
 
     kinds: ClassVar[tuple[str, ...]] = ()
     """The modalities it makes sense for; empty: all."""
+    known_as: ClassVar[tuple[str, ...]] = ()
+    """Other words for it, beside its name."""
 
     def settings(self) -> dict[str, Any]:
         """The choice as data: class name and the fields that are plain."""
@@ -85,6 +87,7 @@ class Constant(TensorRemoval):
     """Absent elements take one value, or those of one given row."""
 
     value: Any = 0.0
+    known_as: ClassVar[tuple[str, ...]] = ("zeros",)
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
         value = self.value

@@ -18,7 +18,7 @@ from ..engine.budget import Budget
 from ..engine.listener import Listener
 from ..problem.model import Model
 from ..problem.removal import MOST_ROWS
-from ..records.errors import InputError, NotApplicable, TargetError, shorten
+from ..records.errors import InputError, NotApplicable, RemovalError, TargetError, shorten
 from ..records.explanation import Explanation
 from ..records.files import read_array
 from ..records.inspection import Inspection
@@ -28,7 +28,7 @@ from .comparing import Comparison, compare
 from .evaluating import evaluate
 from .explaining import explain
 from .inspecting import inspect
-from .plan import BACKGROUND, default_removal, named
+from .plan import BACKGROUND, named, what_is_absent
 from .preflight import preflight
 
 SLICE = re.compile(r"(-?\d*):(-?\d*)")
@@ -110,18 +110,22 @@ class Sources:
         how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in (*STYLE, "text")}
         return read(path, **how)
 
-    def absent(self, background: str | None, method: Any = None) -> dict[str, Any]:
+    def absent(self, background: str | None, removal: str | None = None, method: Any = None) -> dict[str, Any]:
         """``background=`` and ``removal=``: rows as :meth:`rows` has them, ``"zeros"``, or (None) what an audit takes.
 
-        A ``method`` that draws single rows from the background gets as many as it can take.
+        ``removal`` is a word, as in :func:`pellucid.explain`. A ``method`` that draws single rows from the background
+        gets as many as it can take.
         """
         if background == "zeros":
+            if removal is not None:
+                raise RemovalError(f"zeros and {shorten(removal)!r} both say what is absent", fix="give one of them")
             return {}
         if background is not None:
-            return {"background": self.rows(background).rows}
+            return {"background": self.rows(background).rows, "removal": removal}
         many = getattr(method, "background_rows", MOST_ROWS)
-        removal, rows = default_removal(self.dataset, self.seed, many if many > MOST_ROWS else BACKGROUND)
-        return {"removal": removal, "background": rows}
+        most = many if many > MOST_ROWS else BACKGROUND
+        chosen, rows = what_is_absent(self.dataset, self.seed, removal=removal, most=most)
+        return {"removal": chosen, "background": rows}
 
     def target(self, text: str) -> Any:
         """A target from text: an output's name wins, then a place, then a pair with a comma between."""
@@ -144,6 +148,7 @@ def explain_files(
     rows: str = "0:5",
     target: str = "predicted",
     background: str | None = None,
+    removal: str | None = None,
     budget: Budget | int | None = None,
     listener: Listener | None = None,
 ) -> Explanation:
@@ -153,7 +158,7 @@ def explain_files(
     if method == "auto" and settings:
         raise NotApplicable("settings were given, and no method that they belong to", fix="name the method")
     chosen = method if method == "auto" else find("methods", method, dict(settings or {}))
-    absent = sources.absent(background, chosen)
+    absent = sources.absent(background, removal, chosen)
     asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **absent}
     return explain(sources.network, sources.rows(rows), chosen, listener=listener, **asked)
 
@@ -185,6 +190,7 @@ def evaluate_files(
     rows: str | None = None,
     target: str | None = None,
     background: str | None = None,
+    removal: str | None = None,
     pooling: str = "sum",
     listener: Listener | None = None,
 ) -> Scores:
@@ -197,11 +203,15 @@ def evaluate_files(
         values = read_array(explanation)
         if rows is None:
             raise InputError("which rows the values explain is not known", fix=f"say it: --rows 0:{len(values)}")
-        how |= {"target": sources.target(target or "predicted"), "pooling": pooling, **sources.absent(background)}
+        how |= {
+            "target": sources.target(target or "predicted"),
+            "pooling": pooling,
+            **sources.absent(background, removal),
+        }
         return evaluate(sources.network, sources.rows(rows), values, **how)
     record = Explanation.load(explanation)
-    if background is not None:
-        how |= sources.absent(background)
+    if background is not None or removal is not None:
+        how |= sources.absent(background, removal)
     if target is not None:
         how["target"] = sources.target(target)
     found = rows_explained(sources, record) if rows is None else sources.rows(rows)
@@ -229,9 +239,11 @@ def compare_files(
     rows: str = "test",
     target: str = "predicted",
     background: str | None = None,
+    removal: str | None = None,
     budget: Budget | int | None = None,
     listener: Listener | None = None,
 ) -> Comparison:
     """:func:`pellucid.compare` for files and texts; "absent" means what it means in an audit unless said."""
-    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **sources.absent(background)}
+    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed}
+    asked |= sources.absent(background, removal)
     return compare(sources.network, sources.rows(rows), methods, metrics=metrics, listener=listener, **asked)

@@ -47,7 +47,9 @@ def explain(
     target: ``"predicted"``, an index, a name, ``("A", "B")`` for a contrast, ``"all"``, ``"top:3"``, one per row, a
         function of the outputs, or the loss: ``"loss"`` (``"loss:squared_error"``, …) where ``rows`` is a Dataset with
         labels, else ``pellucid.targets.Loss(labels)``. Methods about all rows take the loss where they can.
-    background, removal: what "absent" means; ``background=rows`` is short for ``removal=Marginal(rows)``.
+    background, removal: what "absent" means; ``background=rows`` is short for ``removal=Marginal(rows)``. A removal is
+        one of ``pellucid.removals``, or its word: ``"mask"``, ``"delete"``, ``"blur:sigma=2"``, ``"mode"`` (beside
+        ``background=rows``).
     players: the units explained, e.g. ``pellucid.players.Patches(8)``.
     budget: value-function evaluations per row, or a :class:`Budget`.
     settings: fields of the method when it is given by name, e.g. ``steps=50``.

@@ -15,6 +15,7 @@ from ..data.dataset import Dataset
 from ..doors.load import load
 from ..doors.question import as_problem, as_target
 from ..doors.regions import as_regions, is_regions
+from ..doors.removals import takes_rows
 from ..doors.wrap import wrap
 from ..engine.budget import Budget
 from ..engine.engine import answers, answers_and_target
@@ -87,9 +88,7 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
         raise InputError("there are no test rows to explain", fix="give the data a test split")
     drawn = np.sort(np.random.default_rng([seed, 1]).permutation(len(test))[: choices.rows])
     explained = test.take(drawn)
-    removal, background = choices.removal, choices.background
-    if background is None and removal is None:
-        removal, background = default_removal(data, seed)
+    removal, background = what_is_absent(data, seed, choices.background, choices.removal)
     absent = {"background": background, "removal": removal, "players": choices.players}
     target = as_target(choices.target, explained)
     problem = as_problem(model, explained.rows, target=target, fine=False, seed=seed, **absent)
@@ -177,17 +176,35 @@ def named(model: Model, data: Dataset) -> Model:
     return copied
 
 
-def default_removal(data: Dataset, seed: int, most: int = BACKGROUND) -> tuple[Any, Any]:
-    """(removal, background): at most so many training rows for a table, a blur for images, lines for series."""
+def what_is_absent(
+    data: Dataset, seed: int, background: Any = None, removal: Any = None, most: int = BACKGROUND
+) -> tuple[Any, Any]:
+    """(removal, background) as given. Where neither is: at most so many training rows for a table, a blur for images,
+    lines for series; and such rows for a removal that is said in a word and needs some."""
+    if background is not None or not (removal is None or isinstance(removal, str)):
+        return removal, background
+    if removal is not None:
+        return removal, _drawn(data, seed, most) if takes_rows(removal, _kind(data)) else None
     if data.is_table:
-        train = data.train
-        drawn = np.random.default_rng([seed, 2]).permutation(len(train))[:most]
-        return None, train.take(np.sort(drawn)).features
+        return None, _drawn(data, seed, most)
     if data.axes is not None:
         return Interpolated(), None
     if len(data.shape) >= 2:
         return Blur(max(1.0, max(data.shape[-2:]) / 8)), None
     return None, None
+
+
+def _drawn(data: Dataset, seed: int, most: int) -> Any:
+    train = data.train
+    kept = train.take(np.sort(np.random.default_rng([seed, 2]).permutation(len(train))[:most]))
+    return kept.features if data.is_table else kept.rows
+
+
+def _kind(data: Dataset) -> str:
+    """The modality of the rows, as a problem about them has it."""
+    if data.is_table or data.is_text:
+        return "table" if data.is_table else "text"
+    return "series" if data.axes is not None else "image" if len(data.shape) == 3 else "tensor"
 
 
 def chosen_methods(given: Any, problem: Problem) -> tuple[Method, ...]:
