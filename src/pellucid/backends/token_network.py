@@ -18,6 +18,7 @@ from ..data.asked_text import Asked
 from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
+from .devices import beside
 from .places import places_of, visited
 from .tokens import asked_for
 from .torch_module import TorchModel
@@ -119,7 +120,8 @@ class TokenNetwork(nn.Module):
         given = self.reading.asked(tokens, question)
         with self._looked_up(vectors, tokens):
             found = self._answer(given, types)
-        return self.reading.read(found, given, question, self.chosen)
+        told = beside(found, {TOKENS: given, **question})  # the last layer may lie on another device than the first
+        return self.reading.read(found, told.pop(TOKENS), told, self.chosen)
 
     def _answer(self, tokens: Tensor, types: Tensor | None) -> Any:
         there = tokens >= 0
@@ -166,7 +168,7 @@ class TokenNetwork(nn.Module):
             return
         assert self.lookup is not None
         handle = self.lookup.register_forward_hook(
-            lambda *found: _laid_over(found[-1], vectors.to(found[-1].dtype), tokens), prepend=True
+            lambda *found: _laid_over(found[-1], vectors.to(found[-1]), tokens), prepend=True
         )
         try:
             yield
@@ -185,7 +187,7 @@ def _laid_over(found: Tensor, vectors: Tensor, tokens: Tensor) -> Tensor:
     if found.shape == vectors.shape:
         return vectors
     times = len(found) // len(vectors)
-    own = (tokens != NOTHING)[..., None].repeat_interleave(times, 0)
+    own = (tokens != NOTHING).to(found.device)[..., None].repeat_interleave(times, 0)
     length = tokens.shape[1]
     return torch.cat([torch.where(own, vectors.repeat_interleave(times, 0), found[:, :length]), found[:, length:]], 1)
 
@@ -309,6 +311,7 @@ class TokenModel(_AroundUsers):
 
         def look_up(tokens: Tensor) -> Tensor:
             with torch.no_grad():
+                tokens = tokens.to(lookup.weight.device)
                 found = nn.functional.embedding(tokens.clamp(min=0), lookup.weight)
                 return torch.where((tokens >= 0)[..., None], found, 0.0).detach()
 

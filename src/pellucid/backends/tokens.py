@@ -52,7 +52,7 @@ def embedded(
 
     def look_up(ids: Tensor) -> Tensor:
         with torch.no_grad():
-            return nn.functional.embedding(ids, tables[layer]).detach()
+            return nn.functional.embedding(ids.to(tables[layer].device), tables[layer]).detach()
 
     return Embedded(BehindEmbedding(model, module, layer, name), f"{name} embedded", look_up, paths[layer])
 
@@ -61,7 +61,7 @@ def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
     first = given[0] if given else None
     if first is tokens:  # also where tokens have no values yet, while operations are followed
         return True
-    return isinstance(first, Tensor) and first.shape == tokens.shape and bool((first == tokens).all())
+    return isinstance(first, Tensor) and first.shape == tokens.shape and bool((first == tokens.to(first.device)).all())
 
 
 class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
@@ -97,7 +97,7 @@ class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
         tokens, vectors = rows[self.tokens], rows[f"{self.tokens} embedded"]
 
         def hook(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
-            return vectors.to(found.dtype) if _are(given, tokens) else found
+            return vectors.to(found) if _are(given, tokens) else found
 
         handle = self.layer.register_forward_hook(hook, prepend=True)  # whoever looks at the layer sees the vectors
         try:

@@ -31,6 +31,7 @@ from ..problem.model import (
     Visitor,
 )
 from ..records.errors import ModelError
+from .devices import Entrance
 from .first_layer import first_layer
 from .places import places_of, visited
 from .tokens import embedded, tables_of
@@ -76,6 +77,8 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
         found, self._any_name = _argument_names(module)
         self.argument_names = names or found
         self._keywords = _exported_keywords(module)
+        self._entrance = Entrance()
+        self._entrance.look(module)
 
     def __repr__(self) -> str:
         outputs = f", outputs={list(self.labels)}" if self.labels else ""
@@ -106,6 +109,9 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     def _answer(self, rows: Mapping[str, Tensor]) -> Any:
         """Whatever the module returns when it is called the way its ``forward`` takes its inputs."""
+        return self._entrance.answer(self._called, rows)
+
+    def _called(self, rows: Mapping[str, Tensor]) -> Any:
         if set(rows) == {WHOLE} and WHOLE not in self.argument_names:
             return self.module(**{self._keywords[0]: rows[WHOLE]}) if self._keywords else self.module(rows[WHOLE])
         if self._keywords is not None and set(rows) == set(self.argument_names):
@@ -162,12 +168,12 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     def place(self, rows: Rows) -> Rows:
         assert not isinstance(rows, list)
-        first = next(self.module.parameters(), None)
+        first, device = next(self.module.parameters(), None), self._entrance.look(self.module)
         if first is None:
             return rows
         dtype = first.dtype if first.is_floating_point() else torch.float32
         return {
-            name: tensor.to(device=first.device, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
+            name: tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else tensor.dtype)
             for name, tensor in rows.items()
         }
 

@@ -163,9 +163,10 @@ def seen(
     gradients: list[Seen] = []
     for each, total in enumerate(asked):
         left = iter(caller.differentiated(total, leaves, keep=each < len(asked) - 1))
-        gradients.append({place.name: _rows(place, [next(left) for _ in kept[place.name]], count) for place in places})
+        slopes = {place: [next(left) for _ in kept[place.name]] for place in places}
+        gradients.append({place.name: _rows(place, parts, flat) for place, parts in slopes.items()})
     caller.tally.gradients += count * len(asked)
-    activations = {place.name: _rows(place, kept[place.name], count) for place in places}
+    activations = {place.name: _rows(place, kept[place.name], flat) for place in places}
     return found.detach(), activations, gradients
 
 
@@ -178,10 +179,13 @@ def _refuse_unfelt(found: Tensor, places: Sequence[Place]) -> None:
         )
 
 
-def _rows(place: Place, parts: Sequence[Tensor], count: int) -> Tensor:
-    """What passes left at a place, as ``Float64[count, *shape]``; rows that only filled a batch fall away."""
+def _rows(place: Place, parts: Sequence[Tensor], flat: Tensor) -> Tensor:
+    """What passes of flat rows ``[b, D]`` left at a place, ``Float64[b, *shape]``; what only filled a batch falls away.
+
+    It lies where the rows do: the layers of one network may lie on several devices.
+    """
     each = [place.by_row(part.detach()) for part in parts]
-    return (each[0] if len(each) == 1 else torch.cat(each))[:count].double()
+    return (each[0] if len(each) == 1 else torch.cat(each))[: len(flat)].to(flat.device, torch.float64)
 
 
 class Inside(SlopeMaker):
@@ -205,8 +209,9 @@ class Inside(SlopeMaker):
         def work(part: slice) -> None:
             with torch.no_grad():
                 index = torch.arange(part.start, part.stop)
-                _, kept = watched(self._caller, self.x[part].clone(), index, places, differentiate=False)
-                held = {place.name: _rows(place, kept[place.name], len(index)) for place in places}
+                flat = self.x[part].clone()
+                _, kept = watched(self._caller, flat, index, places, differentiate=False)
+                held = {place.name: _rows(place, kept[place.name], flat) for place in places}
                 parts[part.start] = self._finite(fold(held, index), index * self.targets)
 
         self.spent.add(1)
@@ -329,8 +334,8 @@ class Inside(SlopeMaker):
             parts = kept[place.name]
             slopes = self._caller.differentiated(self._total(questions, items)(found), parts, keep=True)
             rows = torch.cat([place.by_row(part) for part in parts])[: len(points)]
-            held, slope = rows.detach().double(), _rows(place, slopes, len(points))
-            total = (flow(held, slope, questions).to(rows.dtype) * rows).sum()
+            held, slope = _rows(place, parts, points), _rows(place, slopes, points)
+            total = (flow(held, slope, questions).to(rows) * rows).sum()
         self._caller.tally.gradients += 2 * len(points)
         return self._caller.differentiated(total, [leaf])[0]
 

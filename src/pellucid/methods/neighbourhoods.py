@@ -234,7 +234,7 @@ class Moved(Neighbourhood):
 
     def _others(self, item: int, mine: np.ndarray, own: np.ndarray) -> torch.Tensor:
         """The states ``[·, d]`` of its elements that a player takes by its lots; between two rows it is a coin's."""
-        lots = torch.from_numpy(np.ascontiguousarray(mine))
+        lots = torch.from_numpy(np.ascontiguousarray(mine)).to(self.x.device)
         if len(self.draws) > 1:
             return self.draws[:, own][(lots * len(self.draws)).long()]
         return torch.where(lots[:, None] < 0.5, self.draws[:, own], self.x[item, own])

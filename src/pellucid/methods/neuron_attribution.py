@@ -64,7 +64,7 @@ class NeuronAttribution(Method):
         nodes, weights = np.polynomial.legendre.leggauss(steps)
 
         def flow(_: Tensor, gradients: Tensor, questions: Tensor) -> Tensor:
-            return gradients * unit.mask(questions)
+            return gradients * unit.mask(questions).to(gradients.device)
 
         mean = session.through(unit.place.name, flow, straight(session, (nodes + 1) / 2), steps, weights / 2)
         delta = (session.x - session.start).double().cpu().numpy().repeat(session.targets, 0)
