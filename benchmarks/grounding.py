@@ -7,9 +7,12 @@ knows the family by heart. Then each answer is attributed to the sentences. Writ
 from __future__ import annotations
 
 import argparse
-import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -80,7 +83,7 @@ def loss_of(network: Any, given: Tensor, wanted: Tensor) -> Tensor:
     return F.cross_entropy(found.flatten(0, 1), wanted[:, 1:].flatten(), ignore_index=-100)
 
 
-def trained(world: PlantedTexts, words: Any, seed: int = 1, steps: int = 300) -> Any:
+def trained(world: PlantedTexts, words: Any, seed: int, steps: int = 300) -> Any:
     """Names repeated until the network has learned to look back, then texts."""
     torch.manual_seed(seed)
     network = network_of(len(words))
@@ -121,10 +124,6 @@ def fits(text: Planted, model: Any) -> bool:
     return right and (text.kind != "planted" or answer_of(model, text.question) != text.answer)
 
 
-def hits_of(found: Any, text: Planted) -> bool:
-    return int(np.nanargmax(found.values[0])) == text.source
-
-
 def judged(model: Any, texts: list[Planted], answers: list[str | None]) -> list[Any]:
     return [
         pellucid.explain_context(
@@ -134,32 +133,7 @@ def judged(model: Any, texts: list[Planted], answers: list[str | None]) -> list[
     ]  # fmt: skip
 
 
-def main(cases: int, out: Path) -> None:
-    torch.set_num_threads(1)
-    world = PlantedTexts()
-    words = tokenizer_of(world)
-    start = time.perf_counter()
-    network = trained(world, words)
-    spent = time.perf_counter() - start
-    model = pellucid.wrap(network, encoding=words)
-    drawn = {kind: list(world.drawn(2 * cases, 10**6, (kind,))) for kind in ("planted", "known", "absent")}
-    kept = {kind: [text for text in texts if fits(text, model)][:cases] for kind, texts in drawn.items()}
-    found = {kind: judged(model, texts, [None] * len(texts)) for kind, texts in kept.items()}
-    forced = [world.names[1][(i * 7) % world.families] for i in range(len(drawn["absent"][:cases]))]
-    absent = drawn["absent"][:cases]
-    outside = [(text, answer) for text, answer in zip(absent, forced, strict=True)
-               if not any(answer in sentence for sentence in text.sentences)]  # fmt: skip
-    found["outside"] = judged(model, [text for text, _ in outside], [answer for _, answer in outside])
-    lines = report(found, kept, drawn, spent, network)
-    out.write_text("\n".join(lines), encoding="utf-8")
-    sys.stdout.write("\n".join(lines))
-
-
-def verdicts(found: list[Any]) -> dict[str, int]:
-    told = [one.notes["grounding"][0]["verdict"] for one in found]
-    return {code: told.count(code) for code in ("grounded", "grounded_together", "not_grounded")}
-
-
+VERDICTS = ("grounded", "grounded_together", "not_grounded")
 NAMES = {
     "planted": "planted: right with the sentences, wrong without",
     "known": "known by heart, in no sentence",
@@ -168,46 +142,111 @@ NAMES = {
 }
 
 
-def report(found: Any, kept: Any, drawn: Any, spent: float, network: Any) -> list[str]:
-    hits = sum(hits_of(one, text) for one, text in zip(found["planted"], kept["planted"], strict=True))
-    right = sum(
-        one.notes["grounding"][0]["verdict"] == "grounded" and one.notes["grounding"][0]["sentence"] == text.source
-        for one, text in zip(found["planted"], kept["planted"], strict=True)
-    )
-    count = len(found["planted"])
-    size = sum(parameter.numel() for parameter in network.parameters())
-    lines = [
-        "# Which sentence an answer rests on", "",
-        "Made by `python -m benchmarks.grounding`. A causal language model of two layers "
-        f"({size:,} weights, trained here in {spent:.0f} s on one core) copies the family names of invented people out "
-        "of two to six sentences (`pellucid.data.planted`). Kept are texts that it answers rightly with the "
-        f"sentences and wrongly without: the first {count} such of {len(drawn['planted'])} drawn.", "",
-        f"- The sentence with the largest Shapley value is the planted one in **{hits} of {count} "
-        f"({hits / count:.1%})**; the bar is 95 %.",
-        f"- The verdict is “grounded”, and names the planted sentence, in {right} of {count} ({right / count:.1%}).",
-        "",
-        "| texts | n | grounded in one sentence | in several together | not grounded |", "|---|---|---|---|---|",
-    ]  # fmt: skip
-    for kind, records in found.items():
-        told = verdicts(records)
-        lines.append(f"| {NAMES[kind]} | {len(records)} | " + " | ".join(str(n) for n in told.values()) + " |")
-    false = [one for kind in ("known", "absent", "outside") for one in found[kind]]
-    alarms = sum(one.notes["grounding"][0]["verdict"] != "not_grounded" for one in false)
-    lines += [
-        "", f"False alarms (an answer that rests on no sentence is called grounded): {alarms} of {len(false)} "
-        f"({alarms / len(false):.1%}). The rule: the sources together make the answer at least three times as "
-        "probable; one sentence is named where its Shapley value (lower end of its interval) is at least half of that "
-        "gain in log-probability.",
-        "",
-        "The texts are simple and the model is tiny: these figures say that the attribution and the rule work where "
-        "the truth is known, not how often large models ground their answers.", "",
-    ]  # fmt: skip
-    return lines
+@dataclass(frozen=True)
+class Run:
+    """One training seed's figures: how often the planted sentence was largest, and named; verdicts per kind of text."""
+
+    seed: int
+    seconds: float
+    weights: int
+    largest: int
+    named: int
+    verdicts: dict[str, Counter[str]]
+
+    @property
+    def planted(self) -> int:
+        return self.verdicts["planted"].total()
+
+    @property
+    def ungrounded(self) -> Counter[str]:
+        """Verdicts on answers that rest on no sentence."""
+        return sum((self.verdicts[kind] for kind in NAMES if kind != "planted"), Counter())
+
+
+def run(seed: int, cases: int) -> Run:
+    """Train a network with this seed, and judge its answers."""
+    world = PlantedTexts()
+    words = tokenizer_of(world)
+    start = time.perf_counter()
+    network = trained(world, words, seed)
+    seconds = time.perf_counter() - start
+    model = pellucid.wrap(network, encoding=words)
+    drawn = {kind: list(world.drawn(2 * cases, 10**6, (kind,))) for kind in ("planted", "known", "absent")}
+    kept = {kind: [text for text in texts if fits(text, model)][:cases] for kind, texts in drawn.items()}
+    found = {kind: judged(model, texts, [None] * len(texts)) for kind, texts in kept.items()}
+    said = [(text, world.names[1][(i * 7) % world.families]) for i, text in enumerate(drawn["absent"][:cases])]
+    outside = [(text, answer) for text, answer in said if not any(answer in sentence for sentence in text.sentences)]
+    found["outside"] = judged(model, [text for text, _ in outside], [answer for _, answer in outside])
+    told = {kind: [one.notes["grounding"][0] for one in records] for kind, records in found.items()}
+    sources = [text.source for text in kept["planted"]]
+    return Run(
+        seed, seconds, sum(parameter.numel() for parameter in network.parameters()),
+        sum(int(np.nanargmax(one.values[0])) == source for one, source in zip(found["planted"], sources, strict=True)),
+        sum(one["verdict"] == "grounded" and one["sentence"] == source
+            for one, source in zip(told["planted"], sources, strict=True)),
+        {kind: Counter(one["verdict"] for one in notes) for kind, notes in told.items()},
+    )  # fmt: skip
+
+
+def share(part: int, of: int) -> str:
+    return f"{part} of {of} ({part / of:.1%})" if of else "none"
+
+
+ABOUT = """\
+# Which sentence an answer rests on
+
+Made by `python -m benchmarks.grounding`. A causal language model of two layers ({weights:,} weights, trained here from
+each of the seeds {seeds}, in about {seconds:.0f} s on one core) copies the family names of invented people out of two
+to six sentences (`pellucid.data.planted`). Kept are texts that it answers rightly with the sentences and wrongly
+without: the first {cases} such of {drawn} drawn.
+
+- *found*: the sentence with the largest Shapley value is the planted one; the bar is 95 %.
+- *named*: the verdict is “grounded”, and names the planted sentence.
+- *false alarms*: an answer that rests on no sentence is called grounded.
+
+The rule: the sources together make the answer at least three times as probable; one sentence is named where its
+Shapley value (lower end of its interval) is at least half of that gain in log-probability.
+"""
+LIMITS = """
+What a model itself answers without a source is told apart; an answer that somebody else puts into its mouth may be
+called grounded, since a sentence can make a wrong name likelier too.
+
+The texts are simple and the model is tiny: these figures say that the attribution and the rule work where the truth is
+known, not how often large models ground their answers.\
+"""
+
+
+def page(runs: list[Run], cases: int) -> Iterator[str]:
+    """The page, line by line."""
+    seconds, seeds = median(one.seconds for one in runs), ", ".join(str(one.seed) for one in runs)
+    yield ABOUT.format(weights=runs[0].weights, seeds=seeds, seconds=seconds, cases=cases, drawn=2 * cases)
+    yield "| seed | found | named | false alarms |\n|---|---|---|---|"
+    for one in runs:
+        alarms, of = one.ungrounded.total() - one.ungrounded["not_grounded"], one.ungrounded.total()
+        parts = share(one.largest, one.planted), share(one.named, one.planted), share(alarms, of)
+        yield f"| {one.seed} | {' | '.join(parts)} |"
+    yield "\nVerdicts, seed by seed:\n"
+    yield "| texts | n | grounded in one sentence | in several together | not grounded |\n|---|---|---|---|---|"
+    for kind, name in NAMES.items():
+        cells = (" / ".join(str(one.verdicts[kind][code]) for one in runs) for code in VERDICTS)
+        count = " / ".join(str(one.verdicts[kind].total()) for one in runs)
+        yield f"| {name} | {count} | {' | '.join(cells)} |"
+    yield LIMITS
+
+
+def main(cases: int, seeds: list[int], out: Path) -> None:
+    torch.set_num_threads(1)
+    runs = []
+    for seed in seeds:
+        runs.append(run(seed, cases))
+        print(runs[-1], flush=True)
+    out.write_text("\n".join(page(runs, cases)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=250)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/grounding.md"))
     arguments = parser.parse_args()
-    main(arguments.cases, arguments.out)
+    main(arguments.cases, arguments.seeds, arguments.out)
