@@ -9,6 +9,8 @@ condition takes the value of a train row that does), their coverage as the share
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import json
 import os
@@ -262,7 +264,6 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=100_000)
     parser.add_argument("--page", type=Path, help="write the table there")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     case = credit(asked.rows, asked.data)
     runs: list[tuple[str, Callable[[], dict[str, Any]]]] = [
         ("pellucid, rows together", lambda: ours(case, 4, False)),

@@ -5,6 +5,8 @@ python benchmarks/architectures.py [--write]
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import sys
 import time
@@ -37,7 +39,6 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     given = asked.parse_args()
-    torch.set_num_threads(1)
     lines, refused = [], 0
     for name in ARCHITECTURES:
         line = _line(name)

@@ -10,6 +10,8 @@ absent are left out.
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import time
 from collections.abc import Callable, Iterator
@@ -185,7 +187,6 @@ def lines(results: list[Judged]) -> Iterator[str]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds the data sets")
     parser.add_argument("--rows", type=int, default=64, help="pictures explained of each data set")

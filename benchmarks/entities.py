@@ -6,6 +6,8 @@ of entity on posts it never saw, and its findings are explained word by word. Wr
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import json
 import sys
@@ -166,7 +168,6 @@ def explained(model: Any, posts: list[dict[str, Any]], most: int) -> dict[str, t
 
 
 def main(seconds: float, most: int, out: Path) -> None:
-    torch.set_num_threads(1)
     train, test = read("train"), [*read("dev"), *read("test_half")]
     words = tokenizer_of(train)
     start = time.perf_counter()
@@ -178,7 +179,7 @@ def main(seconds: float, most: int, out: Path) -> None:
     size = sum(parameter.numel() for parameter in network.parameters())
     lines = [
         "# Entities in short posts", "",
-        "Made by `python -m benchmarks.entities` on WNUT 17 (Derczynski et al. 2017; names that training seldom saw). "
+        "Made by `python benchmarks/entities.py` on WNUT 17 (Derczynski et al. 2017; names that training seldom saw). "
         f"A BERT of two layers ({size:,} weights, nothing pretrained) was trained here on {len(train):,} posts, {seen} "
         f"times over, in {spent:.0f} s on one core, and is judged on {len(test):,} others. An entity counts when all "
         "its words and its type are right (the convention of seqeval); intervals are 95 %, the posts drawn 1,000 "

@@ -6,6 +6,8 @@ knows the family by heart. Then each answer is attributed to the sentences. Writ
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import time
 from collections import Counter
@@ -195,7 +197,7 @@ def share(part: int, of: int) -> str:
 ABOUT = """\
 # Which sentence an answer rests on
 
-Made by `python -m benchmarks.grounding`. A causal language model of two layers ({weights:,} weights, trained here from
+Made by `python benchmarks/grounding.py`. A causal language model of two layers ({weights:,} weights, trained here from
 each of the seeds {seeds}, in about {seconds:.0f} s on one core) copies the family names of invented people out of two
 to six sentences (`pellucid.data.planted`). Kept are texts that it answers rightly with the sentences and wrongly
 without: the first {cases} such of {drawn} drawn.
@@ -235,7 +237,6 @@ def page(runs: list[Run], cases: int) -> Iterator[str]:
 
 
 def main(cases: int, seeds: list[int], out: Path) -> None:
-    torch.set_num_threads(1)
     runs = []
     for seed in seeds:
         runs.append(run(seed, cases))

@@ -8,24 +8,22 @@ returned, and one number per evaluation of a shared design, is at most 5 % of th
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch start their pools
-    os.environ[_name] = "1"
+from cases import network, rows
+from report import machine, versions
 
-import resource  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from datetime import date  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-from cases import network, rows  # noqa: E402
-from report import machine, versions  # noqa: E402
-
-import pellucid  # noqa: E402
+import pellucid
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "memory.md"
 FACTORS = (1, 4, 16)

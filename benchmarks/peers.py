@@ -8,6 +8,8 @@ takes one. Slow jobs ask fewer rows and are divided by the rows they asked: a ra
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import json
 import sys
 from collections.abc import Callable
@@ -138,7 +140,6 @@ PEERS: dict[str, dict[str, Callable[[], Peer]]] = {
 
 def main(peers: dict[str, dict[str, Callable[[], Peer]]], libraries: tuple[str, ...]) -> int:
     """Measure the jobs asked for; what a library cannot do is told instead of a ratio."""
-    torch.set_num_threads(1)
     runs, names = int(sys.argv[2]), sys.argv[3:]
     found: dict[str, dict[str, Any]] = {}
     for name in names:

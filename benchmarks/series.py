@@ -9,6 +9,8 @@ very same series. Data sets that are absent are left out.
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import time
 from collections.abc import Callable, Iterator
@@ -202,7 +204,6 @@ def lines(results: list[tuple[Known, dict, dict, float]]) -> Iterator[str]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds the data sets")
     parser.add_argument("--rows", type=int, default=32, help="series explained of each data set")

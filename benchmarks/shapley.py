@@ -8,30 +8,27 @@ there, and ``--fresh`` forgets the answers. ``--peers`` is where environments fo
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
+import argparse
+import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy and torch start their pools
-    os.environ[_name] = "1"
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import shutil  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-from concurrent.futures import ThreadPoolExecutor  # noqa: E402
-from dataclasses import asdict, dataclass  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import torch  # noqa: E402
-from game_kinds import KINDS, file_of  # noqa: E402
-from shapley_environments import environments  # noqa: E402
-from shapley_large import large  # noqa: E402
-from shapley_ours import DISPATCHER, ways  # noqa: E402
-from shapley_peers import ANSWERS, SLOW  # noqa: E402
-from shapley_play import MULTIPLES, Task  # noqa: E402
-from shapley_tables import Results, page  # noqa: E402
+from game_kinds import KINDS, file_of
+from shapley_environments import environments
+from shapley_large import large
+from shapley_ours import DISPATCHER, ways
+from shapley_peers import ANSWERS, SLOW
+from shapley_play import MULTIPLES, Task
+from shapley_tables import Results, page
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks" / "shapley.md"
@@ -58,7 +55,6 @@ QUICK = Plan(
 
 def main() -> int:
     """Make the games, let everybody play, print, write."""
-    torch.set_num_threads(1)
     asked = _arguments()
     plan = QUICK if asked.quick else FULL
     kinds = [name for name in plan.kinds if not asked.only or name in asked.only]

@@ -8,6 +8,8 @@ the same network, one at a time as they work, and their passes are reckoned at t
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import json
 import os
 import subprocess
@@ -196,6 +198,5 @@ def _environment() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     game, count, multiple, seed, method = sys.argv[1:]
     print(json.dumps(solved(load(Path(game)), int(count), int(multiple), int(seed), method)))

@@ -6,13 +6,14 @@ says which of the game's rows is meant, so that a batch of rows is asked in one 
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import process_time
 from typing import Any
 
 import numpy as np
-import torch
 from games import Game, Known
 from shapley_play import Estimated, Way, main
 
@@ -92,5 +93,4 @@ def _way(chosen: Chosen) -> Way:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     raise SystemExit(main(ways()))

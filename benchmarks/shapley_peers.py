@@ -7,23 +7,20 @@ coalitions where they are offered.
 
 from __future__ import annotations
 
-import os
+import one_thread  # noqa: F401
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy starts its pools
-    os.environ[_name] = "1"
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.metadata import distributions
+from time import process_time
+from typing import Any
 
-import json  # noqa: E402
-import logging  # noqa: E402
-import sys  # noqa: E402
-import warnings  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from importlib.metadata import distributions  # noqa: E402
-from time import process_time  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-from games import Known  # noqa: E402
-from shapley_play import Counted, Estimated, Way, main  # noqa: E402
+import numpy as np
+from games import Known
+from shapley_play import Counted, Estimated, Way, main
 
 Answer = Callable[[Counted, int, int], np.ndarray]
 """Shapley values of a counted game at a budget with a seed."""

@@ -8,24 +8,20 @@ captum, shap and lime and the same PyTorch; without it their column says so.
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
+import argparse
+import json
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-for _name in THREADS:  # before numpy and torch start their pools
-    os.environ[_name] = "1"
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
-
-import torch  # noqa: E402
-from cases import NETWORKS, save_weights  # noqa: E402
-from clock import Measured, best_batch, measure, row_cost  # noqa: E402
-from jobs import Job, jobs  # noqa: E402
-from report import Line, page, table  # noqa: E402
+from cases import NETWORKS, save_weights
+from clock import Measured, best_batch, measure, row_cost
+from jobs import Job, jobs
+from report import Line, page, table
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks" / "speed.md"
@@ -36,7 +32,6 @@ def main(known: dict[str, Job], target: Path, title: str, script: str, others: s
 
     ``others`` is the script that measures the same jobs by other libraries.
     """
-    torch.set_num_threads(1)
     asked = _arguments(known, target)
     chosen = [job for name, job in known.items() if not asked.only or name in asked.only]
     peers = _peers(asked.peers, others, [job.name for job in chosen], asked.runs)

@@ -9,6 +9,8 @@ sufficiency; controls are scored on the very same texts. Data sets that are abse
 
 from __future__ import annotations
 
+import one_thread  # noqa: F401
+
 import argparse
 import time
 from collections.abc import Callable, Iterator
@@ -262,7 +264,6 @@ def _half(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that holds the data sets")
     parser.add_argument("--rows", type=int, help="texts explained of each data set")

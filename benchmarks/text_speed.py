@@ -9,27 +9,24 @@ seconds of one thread are counted, on a GPU seconds by the clock. Pin it to one 
 
 from __future__ import annotations
 
-import os
+import one_thread  # noqa: F401
 
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before the pools start
-    os.environ[_name] = "1"
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
 
-import argparse  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
-from datetime import date  # noqa: E402
-from functools import cache  # noqa: E402
-from pathlib import Path  # noqa: E402
-from statistics import median  # noqa: E402
-from time import perf_counter, process_time  # noqa: E402
+import numpy as np
+import torch
+from report import machine, versions
+from torch import Tensor, nn
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from report import machine, versions  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-import pellucid  # noqa: E402
-from pellucid.data.text_encoding import Vocabulary  # noqa: E402
+import pellucid
+from pellucid.data.text_encoding import Vocabulary
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "text_speed.md"
@@ -186,7 +183,6 @@ def lines(found: list[Measured], device: str) -> Iterator[str]:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--device", choices=tuple(BATCHES), default="cuda" if torch.cuda.is_available() else "cpu")

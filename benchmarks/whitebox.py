@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
-import speed  # first: it keeps numpy and torch to one thread
+import one_thread  # noqa: F401
+
+import speed
 from whitebox_jobs import jobs
 
 PAGE = speed.PAGE.with_name("whitebox.md")
