@@ -105,7 +105,7 @@ def _passed(module: nn.Module, run: Callable[[], Any]) -> list[_Left]:
     def note(path: str) -> Callable[..., None]:
         def hook(inner: nn.Module, _: Any, found: Any) -> None:
             calls[path] = call = calls.get(path, 0) + 1
-            for part, tensor in enumerate(_tensors(found)):
+            for part, tensor in enumerate(tensors_in(found)):
                 name = path + (f"[{part}]" if part else "") + (f"@{call}" if call > 1 else "")
                 left.append(_Left(name, inner, tuple(tensor.shape)))
 
@@ -138,7 +138,7 @@ def _showing(calls: Mapping[int, Mapping[int, Visitor]]) -> Callable[..., Any]:
         count += 1
         changed = {}
         for part, visitor in calls.get(count, {}).items():
-            tensor = next((t for place, t in enumerate(_tensors(found)) if place == part), None)
+            tensor = next((t for place, t in enumerate(tensors_in(found)) if place == part), None)
             answer = None if tensor is None else visitor(tensor)
             if answer is not None:
                 changed[part] = answer
@@ -159,17 +159,17 @@ def _hooked(hooks: list[tuple[nn.Module, Callable[..., Any]]]) -> Generator[None
             handle.remove()
 
 
-def _tensors(found: Any) -> Iterator[Tensor]:
+def tensors_in(found: Any) -> Iterator[Tensor]:
     """The float tensors in what a module returned, in order."""
     if isinstance(found, Tensor):
         if found.is_floating_point():
             yield found
     elif isinstance(found, Mapping):
         for value in found.values():
-            yield from _tensors(value)
+            yield from tensors_in(value)
     elif isinstance(found, (tuple, list)):
         for value in found:
-            yield from _tensors(value)
+            yield from tensors_in(value)
 
 
 def _with(found: Any, changed: Mapping[int, Tensor], places: Iterator[int]) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Place, Rows, Traceable, Visitor
+from .first_fault import first_fault
 from .places import places_of, visited
 
 
@@ -104,6 +105,9 @@ class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
             return self.inner.outputs({self.tokens: tokens})
         finally:
             handle.remove()
+
+    def arises(self, ask: Callable[[], Tensor], leaf: Tensor | None, vanishes: bool = False) -> str:
+        return first_fault(self.layers, ask, leaf, vanishes)
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
         return places_of(self.module, self.outputs, few, more)

@@ -32,6 +32,7 @@ from ..problem.model import (
 )
 from ..records.errors import ModelError
 from .devices import Entrance
+from .first_fault import first_fault
 from .first_layer import first_layer
 from .places import places_of, visited
 from .tokens import embedded, tables_of
@@ -143,6 +144,9 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
             for handle in handles:
                 handle.remove()
         return ends[0] if ends else self.name
+
+    def arises(self, ask: Callable[[], Tensor], leaf: Tensor | None, vanishes: bool = False) -> str:
+        return first_fault(self.layers, ask, leaf, vanishes)
 
     def in_single(self) -> Differentiable:
         halves = (torch.float16, torch.bfloat16)

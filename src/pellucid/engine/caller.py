@@ -196,6 +196,32 @@ class Caller:
             )
         return [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
 
+    def arises(
+        self, flat: Tensor, rows: Tensor, total: Callable[[Tensor], Tensor] | None = None, vanishes: bool = False
+    ) -> str:
+        """The layer where NaN or infinity arises for flat rows, "" where none is known; of ``total`` and its gradient.
+
+        With ``vanishes`` the layer where that gradient becomes zero.
+        """
+        if not isinstance(self.model, Differentiable):
+            return ""
+        follow = total is not None and flat.is_floating_point()
+        leaf = flat.detach().clone().requires_grad_(follow)
+
+        def ask() -> Tensor:
+            found = self.outputs(leaf.clone(), rows)
+            return found if total is None else total(found)
+
+        try:
+            return self.model.arises(ask, leaf if follow else None, vanishes)
+        except (PellucidError, RuntimeError):  # what it is looked for on the way to telling must be told all the same
+            return ""
+
+    def arises_at(self, row: int, total: Callable[[Tensor], Tensor] | None = None, vanishes: bool = False) -> str:
+        """The same for one of the inputs' rows as it is."""
+        index = torch.tensor([row])
+        return "" if self.inputs.opaque is not None else self.arises(self.inputs.flat[index], index, total, vanishes)
+
     def counted(self, rows: int) -> None:
         """Rows were run through the model's graph rather than the model. Raises :class:`Cancelled` on request."""
         if self.listener.cancelled():

@@ -95,8 +95,13 @@ def opened(
         outputs, target = first.outputs, first.target
         full = target.select(outputs, torch.arange(len(order))).double().cpu().numpy()
         if not np.isfinite(full).all():
-            row = int(order[np.argwhere(~np.isfinite(full))[0][0]])
-            raise ModelError("the model's output is NaN or infinite", where=f"row {row}")
+            place = int(np.argwhere(~np.isfinite(full))[0][0])
+            layer = caller.arises_at(place)
+            raise ModelError(
+                "the model's output is NaN or infinite",
+                where=f"row {order[place]}",
+                why=f"it becomes so in {layer}" if layer else "",
+            )
         answers = outputs.double().cpu().numpy()
         run = Opened(problem, caller, target, answers, order, learned_cautions(caller), budget or Budget())
         for places in _by_count(problem, order):

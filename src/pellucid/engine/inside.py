@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..problem.model import Inspectable, Place
-from ..records.errors import ModelError, NotApplicable, UnknownName, shorten
+from ..records.errors import ModelError, NotApplicable, NotFiniteError, UnknownName, shorten
 from .caller import Caller
 from .slopemaking import Recipe, SlopeMaker
 
@@ -317,8 +317,9 @@ class Inside(SlopeMaker):
         def work(g: slice, c: slice) -> None:
             asked = torch.arange(g.start, g.stop).repeat_interleave(c.stop - c.start)
             steps = torch.arange(c.start, c.stop).repeat(g.stop - g.start)
-            grads = self._flowing(points(asked, steps), asked, place, flow)
-            self._refuse_nan_slope(grads, asked)
+            made = points(asked, steps)
+            grads = self._flowing(made, asked, place, flow)
+            self._refuse_nan_slope(grads, asked, made)
             stacked = grads.double().reshape(g.stop - g.start, -1, grads.shape[1])
             out[g] += (factors[c] @ stacked).reshape(len(stacked), -1)
 
@@ -361,6 +362,13 @@ class Inside(SlopeMaker):
     def _finite(self, made: Tensor, questions: Tensor) -> np.ndarray:
         """What was folded, as an array. Raises :class:`NotFiniteError` naming the first row where it is no number."""
         array = made.double().cpu().numpy()
-        if not np.isfinite(array.sum()):
-            self._refuse_nan(array.reshape(len(array), -1), questions.numpy(), None)
+        if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+            asked = questions[np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))[:1]]
+            item = self.item(asked)
+            layer = self._caller.arises(self.x[item], item, self._total(asked, item))
+            raise NotFiniteError(
+                "what is seen inside the network is NaN or infinite",
+                where=self._row_name(int(item)),
+                why=f"it becomes so in {layer}" if layer else "",
+            )
         return array

@@ -46,7 +46,9 @@ class Probed:
     """What was found: outputs ``Float64[N, K]`` (NaN where they are), differences as in the caller, reasons as texts.
 
     ``lost`` says of each capability why it is not there; ``steepest`` ``[N]`` is the largest |∂output/∂element| of each
-    row, None without gradients; ``refused`` the number of rows that the model failed on, and how.
+    row, None without gradients; ``refused`` the number of rows that the model failed on, and how; ``broken`` the layer
+    where outputs or gradients become NaN or infinite, ``flattened`` that where gradients become zero, the model's name
+    where none is known.
     """
 
     problem: Problem
@@ -62,6 +64,8 @@ class Probed:
     costs: tuple[Pace, ...] = ()
     refused: tuple[int, str] | None = None
     steepest: np.ndarray | None = None
+    broken: str = ""
+    flattened: str = ""
     lost: dict[str, str] = field(default_factory=dict)
     training: str = "off"
     cautions: tuple[Caution, ...] = ()
@@ -191,7 +195,11 @@ def _looked(problem: Problem, found: Probed, whole: bool) -> None:
         caller.learn()
 
         def slopes() -> None:
-            found.steepest = _steepest(caller)
+            steepest = found.steepest = _steepest(caller)
+            found.flattened = _layer(caller, np.flatnonzero(steepest == 0), _predicted, vanishes=True)
+            found.broken = found.broken or _layer(caller, np.flatnonzero(~np.isfinite(steepest)), _predicted)
+
+        found.broken = _layer(caller, np.flatnonzero(~np.isfinite(found.outputs).all(1)))
 
         tries: dict[str, tuple[type, Callable[[], Any]]] = {
             "gradients": (Differentiable, slopes),
@@ -208,13 +216,22 @@ def _steepest(caller: Caller) -> np.ndarray:
     N, step, found = len(caller.inputs), max(1, min(caller.batch, TRIED)), []
     for start in range(0, N, step):
         index = torch.arange(start, min(start + step, N))
-        _, (grads,) = caller.slopes(caller.inputs.flat[index].clone(), index, _predicted)
+        _, (grads,) = caller.slopes(caller.inputs.flat[index].clone(), index, lambda found: [_predicted(found)])
         found.append(grads.abs().amax(1).double().cpu())
     return torch.cat(found).numpy()
 
 
-def _predicted(outputs: Tensor) -> list[Tensor]:
-    return [outputs.gather(1, outputs.detach().argmax(1, keepdim=True)).sum()]
+def _layer(
+    caller: Caller, rows: np.ndarray, total: Callable[[Tensor], Tensor] | None = None, vanishes: bool = False
+) -> str:
+    """Where the outputs of the first of some ``rows``, or the gradient of ``total``, are lost; "" without rows."""
+    if not len(rows):
+        return ""
+    return caller.arises_at(int(rows[0]), total, vanishes) or caller.model.name
+
+
+def _predicted(outputs: Tensor) -> Tensor:
+    return outputs.gather(1, outputs.detach().argmax(1, keepdim=True)).sum()
 
 
 def reason_against(attempt: Callable[[], Any]) -> str:

@@ -390,12 +390,24 @@ class RowMaker:
     def _raise_nan(self, item: int, absent: np.ndarray | None) -> None:
         names = [] if absent is None else [shorten(self.players.of(item)[i], 30) for i in np.flatnonzero(absent)[:5]]
         more = "" if absent is None or absent.sum() <= 5 else f" and {int(absent.sum()) - 5} more"
+        layer = self._breaks_at(item, absent)
+        told = [f"with {', '.join(names)}{more} absent" if names else "", f"it becomes so in {layer}" if layer else ""]
         raise NotFiniteError(
             "the model's output is NaN or infinite",
             where=self._row_name(item),
-            why=f"with {', '.join(names)}{more} absent" if names else "",
+            why=", ".join(filter(None, told)),
             fix="check the row and the values that stand for what is absent",
         )
+
+    def _breaks_at(self, item: int, absent: np.ndarray | None) -> str:
+        """The layer where the answer to a row stops being finite, with players ``absent``; "" where none is known."""
+        if self.opaque:
+            return ""
+        own = torch.tensor([item])
+        rows = self.x[own]
+        if absent is not None:
+            rows = self._filled(~absent[None, None], own * self._target.count, slice(0, self.draws))
+        return self._caller.arises(rows, own.expand(len(rows)))
 
 
 def _mixed(rows: Tensor, present: Tensor, references: Tensor, draws: slice, players: Players) -> Tensor:

@@ -49,7 +49,8 @@ class SlopeMaker(RowMaker):
         if self._slopes is None:
             return self.gradients(lambda questions, _: self.x[self.item(questions)], 1, np.ones(1))
         self.spent.add(gradient_steps=1)
-        self._refuse_nan_slope(self._slopes, torch.arange(self.questions))
+        every = torch.arange(self.questions)
+        self._refuse_nan_slope(self._slopes, every, self.x[self.item(every)])
         return self._slopes.double().cpu().numpy()
 
     def gradients(self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None) -> np.ndarray:
@@ -110,7 +111,7 @@ class SlopeMaker(RowMaker):
             along = (one.repeat_interleave(shape[1], dim=0) for one in directions(chosen[g]))
             items = self.item(asked)
             given = self._caller.curvatures(made, items, self._total(asked, items), along)
-            found = (self._finite_slopes(one, asked).reshape(shape) for one in given)
+            found = (self._finite_slopes(one, asked, made).reshape(shape) for one in given)
             fold(g, c, next(found), found)
             self.spent.add(gradient_steps=(self._caller.tally.gradients - before) / self.questions)
 
@@ -154,7 +155,7 @@ class SlopeMaker(RowMaker):
             told = self._of_questions(self._select(found, items), asked).double().cpu().numpy()
             shape = (q.stop - q.start, c.stop - c.start, s.stop - s.start)
             self._refuse_nan(told.reshape(shape).sum(2), questions[q], lambda at: ~coalitions[c][at[1]])
-            self._refuse_nan_slope(slope, asked)
+            self._refuse_nan_slope(slope, asked, rows)
             moved = self._by_share(slope.reshape(len(chosen), shape[2], -1), self.item(chosen), s)
             values[q, c] += told.reshape(shape).sum(2) / self.draws
             slopes[q, c] += moved.reshape(*shape[:2], self.n) / self.draws
@@ -176,7 +177,7 @@ class SlopeMaker(RowMaker):
         """∂target/∂x at each of a batch of points, ``[b, D]``."""
         items = self.item(questions)
         grad = self._caller.slopes(points, items, lambda found: [self._total(questions, items)(found)])[1][0]
-        self._refuse_nan_slope(grad, questions)
+        self._refuse_nan_slope(grad, questions, points)
         return grad
 
     def _total(self, questions: Tensor, items: Tensor) -> Callable[[Tensor], Tensor]:
@@ -191,17 +192,25 @@ class SlopeMaker(RowMaker):
                 fix="use a method that only asks for outputs, such as kernel_shapley, lime or occlusion",
             )
 
-    def _finite_slopes(self, grads: Tensor, questions: Tensor) -> Tensor:
-        self._refuse_nan_slope(grads, questions)
+    def _finite_slopes(self, grads: Tensor, questions: Tensor, points: Tensor) -> Tensor:
+        self._refuse_nan_slope(grads, questions, points)
         return grads
 
-    def _refuse_nan_slope(self, grads: Tensor, questions: Tensor) -> None:
+    def _refuse_nan_slope(self, grads: Tensor, questions: Tensor, points: Tensor) -> None:
+        """Raise :class:`NotFiniteError` for gradients ``[b, D]`` at ``points`` that are no numbers, with the layer."""
         if bool(torch.isfinite(grads.sum())):
             return
-        bad = torch.nonzero(~torch.isfinite(grads).all(1)).flatten()
+        bad = torch.nonzero(~torch.isfinite(grads).all(1)).flatten()[:1].cpu()
         if len(bad):
-            where = self._row_name(int(self.item(questions[bad[0]])))
-            raise NotFiniteError("the gradient is NaN or infinite", where=where)
+            items = self.item(questions[bad])
+            layer = self._caller.arises(points[bad], items, self._total(questions[bad], items))
+            raise NotFiniteError(
+                "the gradient is NaN or infinite",
+                where=self._row_name(int(items)),
+                why=f"it becomes so in {layer}" if layer else "",
+                fix="mend the layer (a root or a logarithm of 0 has no finite slope), or use a method that only asks "
+                "for outputs, such as kernel_shapley, lime or occlusion",
+            )
 
 
 def _points(points: Recipe, chosen: Tensor, g: slice, c: slice) -> tuple[Tensor, Tensor]:

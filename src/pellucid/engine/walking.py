@@ -253,7 +253,8 @@ class Walker(SlopeMaker):
         target that is a function of several outputs.
         """
         found = self._walk(manner, references).values.reshape(self.questions, -1)
-        self._refuse_nan_slope(found, torch.arange(self.questions))
+        every = torch.arange(self.questions)
+        self._refuse_nan_slope(found, every, self.x[self.item(every)])
         return found.cpu().numpy()
 
     def conserved(self, manner: Manner, references: Tensor | None = None) -> dict[str, np.ndarray]:

@@ -100,6 +100,14 @@ class Differentiable(Model):
         """Where in the model the gradient of ``rows`` ends; the model itself where no part of it is known."""
         return self.name
 
+    def arises(self, ask: Callable[[], Tensor], leaf: Tensor | None, vanishes: bool = False) -> str:
+        """Where in the model NaN or infinity arises in what ``ask`` makes of its answer; "" where no part is known.
+
+        Where the answer is finite, likewise in its gradient with respect to ``leaf``, of which the answer was made;
+        with ``vanishes``, where that gradient becomes zero.
+        """
+        return ""
+
     def in_single(self) -> Differentiable:
         """The same network in float32; itself, where it does not compute in half precision."""
         return self

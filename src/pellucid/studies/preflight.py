@@ -141,7 +141,8 @@ def _of_outputs(found: Probed, read: str, steep: bool) -> list[Caution]:
     bad = np.flatnonzero(~np.isfinite(outputs).all(1))
     if len(bad):
         rows = ", ".join(map(str, bad[:NAMED]))
-        return [Caution.of("outputs_not_finite", "red", count=len(bad), total=len(outputs), rows=rows)]
+        told = {"count": len(bad), "total": len(outputs), "rows": rows, "layer": found.broken}
+        return [Caution.of("outputs_not_finite", "red", **told)]
     if read == "probabilities" and steep:
         cautions.append(Caution.of("softmaxed", "yellow"))
     if read == "independent":
@@ -158,7 +159,7 @@ def _of_slopes(found: Probed) -> list[Caution]:
         return cautions
     zero, wild = int((steepest == 0).sum()), int((~np.isfinite(steepest)).sum())
     if zero:
-        cautions.append(Caution.of("slopes_zero", "yellow", rows=zero, total=len(steepest)))
+        cautions.append(Caution.of("slopes_zero", "yellow", rows=zero, total=len(steepest), layer=found.flattened))
     if wild:
-        cautions.append(Caution.of("slopes_not_finite", "red", rows=wild, total=len(steepest)))
+        cautions.append(Caution.of("slopes_not_finite", "red", rows=wild, total=len(steepest), layer=found.broken))
     return cautions
