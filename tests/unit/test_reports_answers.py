@@ -39,8 +39,8 @@ def test_an_answer_and_its_tokens_are_drawn_as_a_map_unasked() -> None:
     assert len(found) == 6 * 4
     told = {(line["player"], line["column"]): line["value"] for line in found}
     assert told["winter", "field"] == pytest.approx(e.attributions[0, 1, 2])
-    assert told["to", "whole answer"] == pytest.approx(e.attributions[0, 5, 0])
-    assert [line["column"] for line in found[:4]] == ["the", "field", "the (2)", "whole answer"]
+    assert told["to", "whole answer (sum)"] == pytest.approx(e.attributions[0, 5, 0])
+    assert [line["column"] for line in found[:4]] == ["the", "field", "the (2)", "whole answer (sum)"]
     assert "整个回答" in str(e.plot(language="zh").to_dict())
 
 

@@ -105,3 +105,98 @@ def test_planted_texts_hold_their_answer_in_one_sentence_and_only_there():
         where = [place for place, sentence in enumerate(text.sentences) if text.answer in sentence.split()]
         assert where == ([] if text.source is None else [text.source]) or text.kind == "known"
         assert set(text.prompt.split()) <= set(world.vocabulary)
+
+
+# What is said ----------------------------------------------------------------------------------------------------
+
+
+def test_a_text_says_that_its_numbers_are_log_probabilities_and_of_what():
+    e = pellucid.explain_answer(wrapped("llama_causal"), PROMPT, "Paris Rome", method="occlusion")
+    from pellucid.reports import narrative
+
+    assert e.target["scale"] == "log_probability" and e.target["answers"] == 1
+    whole, token = (narrative.text(e, output=output) for output in (0, 1))
+    chance = np.exp(e.full[0, 0])
+    assert f"the log-probability of the whole answer “{e.outputs[0][0]}” is " in whole
+    assert "which is a probability of " + ("< 0.1%" if chance < 0.001 else f"{chance:.1%}") in whole
+    assert "that of a whole answer is the sum over its tokens" in whole and "natural logarithms" in token
+    assert f"the log-probability of the token “{e.outputs[0][1]}”, given the tokens before it, is " in token
+    assert "sum over its tokens" not in token
+    assert "整个回答" in e.text(language="zh") and "自然对数" in e.text(language="zh")
+    assert e.text(audience="person").split(". ")[2].startswith(f"It gives “{e.outputs[0][0]}” a probability of ")
+    title = str(e.plot("bar").to_dict())
+    assert "contribution to log p of the whole answer" in title
+    assert "the whole answer's is their sum" in str(e.plot("answer").to_dict())
+
+
+def test_a_difference_says_how_many_times_as_probable():
+    e = pellucid.explain_answer(wrapped("llama_causal"), PROMPT, "Paris", rather_than="Rome", method="occlusion")
+    told = e.text()
+    assert "the difference of the log-probabilities (“Paris rather than Rome”) is " in told
+    assert "times as probable as the second" in told
+    assert "difference of log p" in str(e.plot("bar").to_dict())
+
+
+def test_outputs_of_other_networks_are_no_log_probabilities():
+    e = pellucid.explain(wrapped("bert_classes"), ["The film was great."], "occlusion")
+    assert "scale" not in e.target and "log-probability" not in e.text() and "the output “" in e.text()
+    word = pellucid.explain(wrapped("bert_masked"), ["The film was [MASK]."], "saliency")
+    assert "the log-probability of “" in word.text() and "with nothing of it left" in word.text()
+    unknown = replace(word, base=np.full_like(word.base, np.nan))
+    assert "the log-probability of “" in unknown.text() and "with nothing of it left" not in unknown.text()
+
+
+def test_a_word_that_is_nearly_certain_is_not_called_certain():
+    from pellucid.reports.scale import chances
+
+    e = pellucid.explain_answer(wrapped("llama_causal"), PROMPT, "Paris Rome", method="occlusion")
+    ends = {-0.0043: "99.6%", -1e-5: "> 99.9%", 0.0: "100%", -4.6: "1.0%", -20.0: "< 0.1%", float("nan"): "—"}
+    for value, told in ends.items():
+        shown = replace(e, full=np.full_like(e.full, value))
+        assert chances(shown, 0, 0)["chance"] == told
+
+
+def test_the_page_of_an_answer_has_its_figure(tmp_path):
+    from pellucid.records.study import Study
+    from pellucid.studies.publishing import write_page, write_report
+
+    e = pellucid.explain_answer(wrapped("llama_causal"), PROMPT, "Paris Rome", method="occlusion")
+    pages = (
+        write_page(e, tmp_path / "page.html"),
+        write_report([Study("s", explanations={"o": e})], tmp_path / "r.html"),
+    )
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert "What adds to the log-probability of each token of the answer" in text and "card case wide" in text
+    rules = pellucid.explain(lambda texts: np.array([float("a" in t) for t in texts]), ["a b"], "anchors")
+    with pytest.raises(NotApplicable, match="a page shows contributions, and anchors answers with rules"):
+        write_page(rules, tmp_path / "rules.html")
+
+
+def test_the_command_line_explains_an_answer_and_writes_its_page(tmp_path, capsys, monkeypatch):
+    import json
+
+    import typer
+    from language_models import saved
+
+    from pellucid.faces import cli, running
+
+    monkeypatch.chdir(tmp_path)
+    saved("llama_causal", tmp_path / "model")
+    (tmp_path / "prompts.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in (PROMPT, "Anna lives in")))
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n3,4\n")
+
+    def typed(*words: str) -> tuple[int, str, str]:
+        code = running.run(typer.main.get_command(cli.app), ("explain", "model", *words, "--method", "occlusion"))
+        return (code, *capsys.readouterr())
+
+    code, out, err = typed("prompts.jsonl", "--rows", "0:1", "--answer", "Paris Rome", "--out", "page.html")
+    assert code == 0, err
+    assert "the whole answer “Paris Rome”" in out and "the token “" in out
+    assert "each token of the answer" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    code, out, err = typed("prompts.jsonl", "--answer", "Paris", "--json")
+    assert code == 0 and len(json.loads(out)["outputs"]) == 2
+    code, out, err = typed("prompts.jsonl", "--rows", "0:1", "--answer", "", "--json")
+    assert code == 0 and json.loads(out)["target"]["answers"] == 1
+    code, out, err = typed("table.csv", "--rows", "0:1", "--answer", "Paris")
+    assert code == 2 and "an answer continues a text, and these rows are none" in err

@@ -26,6 +26,8 @@ ROUNDING = 0.05
 class _LanguageForm(Form):
     """What both kinds share. An answer is kept with one number more: how many of its texts were not listed."""
 
+    scale = "log_probability"
+
     def __init__(self, file: LanguageFile):
         self._file = file
         self.labels = tuple(file.answers)

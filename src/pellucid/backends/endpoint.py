@@ -61,7 +61,7 @@ class Endpoint(Model):
         self._web, self._form = web, _form(file)
         headers = _headers(file, secrets or {}, self._where)
         self._calls = Calls(web, file, lambda: headers, self._where)
-        self.labels, self.columns = self._form.labels, self._form.columns
+        self.labels, self.columns, self.scale = self._form.labels, self._form.columns, self._form.scale
         said = file.model_dump(mode="json", include=OF_ANSWERS)
         self._memory = Answers(digest(canonical(said)), remember=file.remember, folder=file.cache)
         self._state = _State(min(file.rows, self._form.most or file.rows))

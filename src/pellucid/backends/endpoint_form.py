@@ -34,6 +34,8 @@ class Form(ABC):
     most: int | None = None
     labels: tuple[str, ...] | None = None
     columns: tuple[str, ...] = ()
+    scale: str = ""
+    """What the answers are, as :attr:`Model.scale` has it."""
 
     @abstractmethod
     def rows(self, rows: Rows, encoding: Any) -> list[Any]:

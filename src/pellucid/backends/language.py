@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -181,6 +181,8 @@ class Spans(Reading):
 class _Words(Reading):
     """What networks share whose outputs are the log-probabilities of the words of their vocabulary."""
 
+    scale: ClassVar[str] = "log_probability"
+
     def labels(self, given: tuple[str, ...] | None, encoding: TextEncoding, outputs: int | None) -> Any:
         return None if outputs is None else encoding.vocabulary(outputs)
 
@@ -256,7 +258,7 @@ class Continued(_Words):
                 answer[row, place, : len(ids)] = ids
             self._refuse_too_long(found.tokens[row], max(map(len, own)), encoding, row)
         names = tuple(_answer_names(encoding, one.offered, own) for one, own in zip(asked, pieces, strict=True))
-        return Posed({ANSWER: torch.from_numpy(answer)}, names, first=True)
+        return Posed({ANSWER: torch.from_numpy(answer)}, names, first=True, whole=len(pieces[0]))
 
     @staticmethod
     def _refuse_too_long(tokens: np.ndarray, answer: int, encoding: TextEncoding, row: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from inspect import Parameter
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -40,12 +40,14 @@ class Posed(NamedTuple):
     """Questions as tensors that go with the tokens, one entry a row.
 
     ``names`` are those of each row's own outputs, where rows have such; ``first`` says that these are no rivals, and
-    the first is what is explained unless something else is asked for.
+    the first is what is explained unless something else is asked for. ``whole`` counts the outputs, from the first on,
+    that are whole answers; behind them stand the tokens of one.
     """
 
     tensors: Mapping[str, Tensor]
     names: tuple[tuple[str, ...], ...] = ()
     first: bool = False
+    whole: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Reading:
     """
 
     output: Output = field(default_factory=Output)
+    scale: ClassVar[str] = ""
+    """What its outputs are, as :attr:`Model.scale` has it."""
 
     def labels(
         self, given: tuple[str, ...] | None, encoding: TextEncoding, outputs: int | None
@@ -259,6 +263,7 @@ class TokenModel(_AroundUsers):
             network, name=name or type(inner).__name__, labels=labels, encoding=encoding, fixed_batch=fixed_batch
         )
         self.user, self.network = inner, network
+        self.scale = network.reading.scale
         self.chosen = network.chosen
         self._looking = False
         self._behind: BehindTokens | None = None
@@ -334,7 +339,7 @@ class BehindTokens(_AroundUsers):
         super().__init__(
             network, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
         )
-        self.user, self.network, self.chosen = model.user, network, model.chosen
+        self.user, self.network, self.chosen, self.scale = model.user, network, model.chosen, model.scale
         network.chosen = model.chosen
 
     def outputs(self, rows: Rows) -> Tensor:

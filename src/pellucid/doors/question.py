@@ -66,7 +66,7 @@ def as_problem(
     if players is None and isinstance(units, ColumnBlocks):
         cautions.append(Caution.of("columns_grouped", "yellow", columns=read.inputs.width, groups=units.count))
     if read.outputs:
-        asked = OfOwnOutputs(asked, read.outputs, read.first)
+        asked = OfOwnOutputs(asked, read.outputs, read.first, read.whole)
     return Problem(model, read.inputs, made, chosen, asked, read.kind, (*read.cautions, *cautions))
 
 

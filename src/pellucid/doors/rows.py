@@ -31,7 +31,8 @@ class Read:
     """Rows as the model takes them, what kind they are, and the columns' names where they have any.
 
     ``model`` is the model that takes them, where these rows tell more of it than was known before. ``outputs``
-    are the names of each row's own outputs, where rows have such; ``first`` says that the first is the one meant.
+    are the names of each row's own outputs, where rows have such; ``first`` says that the first is the one meant, and
+    ``whole`` how many of them, from the first on, are whole answers.
     """
 
     inputs: Inputs
@@ -41,6 +42,7 @@ class Read:
     model: Model | None = None
     outputs: tuple[tuple[str, ...], ...] = ()
     first: bool = False
+    whole: int = 0
 
 
 def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
@@ -147,7 +149,8 @@ def _texts(model: Model, rows: Sequence[Any]) -> Read:
     placed = model.place(tensors | dict(posed.tensors))
     assert not isinstance(placed, list)
     inputs = Inputs(placed, raw=shown, spans=found.spans, carried=(TYPES, *posed.tensors))
-    return Read(inputs, "text", cautions=model.encoding.cautions(found), outputs=posed.names, first=posed.first)
+    own = {"outputs": posed.names, "first": posed.first, "whole": posed.whole}
+    return Read(inputs, "text", cautions=model.encoding.cautions(found), **own)
 
 
 def _is_words(rows: Any) -> bool:

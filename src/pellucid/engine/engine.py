@@ -266,7 +266,7 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         seed=seed,
         removal={"name": own} if own else problem.removal.settings(),
         background=None if own else _background(problem, estimates),
-        target=run.target.asked,
+        target=_asked(problem, run.target),
         columns=_columns(run.target)[back[: len(base)]],
         budget={name: value for name, value in vars(run.budget).items() if value is not None},
         cost=Cost(spent, run.caller.tally.rows, run.caller.tally.gradients, seconds, run.caller.batch),
@@ -388,6 +388,12 @@ def _outputs(target: BoundTarget, back: np.ndarray, everywhere: bool) -> tuple[t
     return (
         names[:1] if alike else (tuple(f"{target.asked['kind']} {t}".removesuffix(" 0") for t in range(target.count)),)
     )
+
+
+def _asked(problem: Problem, target: BoundTarget) -> dict[str, Any]:
+    """What was asked, and on what scale the model answers, where the number is one of its outputs."""
+    own = problem.model.scale if target.rule is None else ""
+    return target.asked | ({"scale": own} if own else {})
 
 
 def _columns(target: BoundTarget) -> np.ndarray:

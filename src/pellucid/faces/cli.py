@@ -176,7 +176,13 @@ def explain(
     schema: options.Schema = None,
     read: options.Read = None,
     seed: options.Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Keep the explanation in this .npz file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep the explanation in this .npz file, or as a page (.html).")
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(help="How a network that writes goes on: explained token by token; '' lets it write an answer."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many players of a row are shown.")] = 10,
     language: options.Language = "en",
     audience: options.Audience = "expert",
@@ -184,17 +190,21 @@ def explain(
 ) -> None:
     """Why did it decide so? Explain rows of data by one method, in sentences and a table."""
     from ..studies.asking import explain_files
+    from ..studies.publishing import write_page
 
     desk = _desk(context)
     sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
     asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
-    asked |= {"background": background, "removal": removal}
+    asked |= {"background": background, "removal": removal, "answer": answer}
     found = explain_files(
         sources, method=method, settings=pairs(set_, "--set"), listener=desk.listener, **asked
     )  # fmt: skip
-    kept = None if out is None else found.save(out)
+    columns, kept = sources.dataset.schema, None
+    if out is not None:
+        page = out.suffix.lower() == ".html"
+        kept = write_page(found, out, language, columns) if page else found.save(out)
     numbers = sources.rows(rows).row_numbers
-    showing.answer(desk, found, sources.dataset.schema, language, audience, top, kept, numbers)
+    showing.answer(desk, found, columns, language, audience, top, kept, numbers)
 
 
 @app.command(cls=Command)

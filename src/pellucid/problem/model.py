@@ -38,6 +38,7 @@ class Model(ABC):
     best_batch: how many rows it is best asked at once, of a model that knows this and its :attr:`manners`; None: both
         are found out by asking.
     forks: whether it can be asked in a forked process; what has threads of its own cannot.
+    scale: what its outputs are, where that is known without asking: ``"log_probability"`` (natural logarithms), or "".
     """
 
     name: str
@@ -47,6 +48,7 @@ class Model(ABC):
     reason: str = ""
     best_batch: int | None = None
     forks: bool = True
+    scale: str = ""
 
     @abstractmethod
     def outputs(self, rows: Rows) -> Tensor:

@@ -18,12 +18,14 @@ class OfOwnOutputs(Target):
     """A target that is bound row by row, by the names of the row's own outputs.
 
     A row may have fewer outputs than the widest; what is behind its own is never asked for. ``first`` says that
-    "predicted" is the first output, and not the largest: outputs that are no rivals have none.
+    "predicted" is the first output, and not the largest: outputs that are no rivals have none. ``whole`` counts the
+    outputs, from the first on, that are whole answers of a network that writes; the record keeps it as ``answers``.
     """
 
     inner: Target
     names: tuple[Names, ...]
     first: bool = False
+    whole: int = 0
 
     def bind(self, outputs: Tensor, labels: Names | None) -> BoundTarget:
         asked = Class(0) if self.first and isinstance(self.inner, Predicted) else self.inner
@@ -57,4 +59,4 @@ class OfOwnOutputs(Target):
         return self.inner.savable
 
     def described(self, asked: dict[str, Any]) -> dict[str, Any]:
-        return self.inner.described(asked)
+        return self.inner.described(asked) | ({"answers": self.whole} if self.whole else {})

@@ -22,6 +22,7 @@ from pellucid.records.rules import Rules
 from pellucid.records.schema import Schema
 from pellucid.records.sets import Sets
 
+from . import scale
 from .figures.images import is_image, share_map
 from .marked_text import is_text
 from .stretches import TOLD, is_series, stretch_of, windows
@@ -114,15 +115,15 @@ def paragraphs(
 def decision(explanation: Answer, row: int, output: int, words: Words, audience: str) -> str:
     """What the output of a row is, and what it would be with everything absent."""
     base, full = float(explanation.base[row, output]), float(explanation.full[row, output])
-    code = "decision_text" if is_text(explanation) else "decision"
-    return words.told(
-        f"{code}_{audience}" if np.isfinite(base) else f"output_{audience}",
-        method=words.method(explanation.method),
-        output=quoted(explanation.outputs[row][output]),
-        base=number(base),
-        full=number(full),
-        change=number(full - base, signed=True),
-    )
+    ends = {"base": number(base), "full": number(full), "change": number(full - base, signed=True)}
+    told = {"method": words.method(explanation.method), "output": quoted(explanation.outputs[row][output]), **ends}
+    known = "" if np.isfinite(base) else "_alone"
+    if scale.is_log(explanation):
+        compared = "times" if scale.said(explanation, row, output) == "difference" else "log"
+        told |= {"what": scale.named(explanation, row, output, words), **scale.chances(explanation, row, output)}
+        return words.told(f"decision_{compared}{known}_{audience}", **told)
+    code = "output" if known else "decision_text" if is_text(explanation) else "decision"
+    return words.told(f"{code}_{audience}", **told)
 
 
 def _reasons(explanation: Explanation, row: int, output: int, words: Words, schema: Schema | None) -> list[Reason]:
@@ -244,6 +245,9 @@ def _sureness(
 ) -> list[str]:
     """What the record's own checks say of this row: ties, signs, the gap, a flat output."""
     sentences = []
+    if scale.is_log(explanation) and audience != "person":
+        summed = scale.sums_tokens(explanation, row, output)
+        sentences.append(words.told("log_amounts_summed" if summed else "log_amounts"))
     clear = [reason for reason in reasons if not reason.unclear]
     ties = [pair for sign in (1, -1) for pair in _ties(_shown(clear, sign))]
     if ties:

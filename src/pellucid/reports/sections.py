@@ -151,6 +151,8 @@ def _case(chapter: Chapter, explanation: Explanation, row: int) -> dict[str, Any
         chart, caption = figures.image_overlay(explanation, row, language=language), "caption_picture"
     elif is_series(explanation):
         chart, caption = figures.series_bands(explanation, row, language=language), "caption_series"
+    elif figures.is_answer(explanation, row):
+        chart, caption = figures.answer_map(explanation, row, language=language), "caption_answer"
     else:
         chart = figures.contributions(explanation, row, language=language, schema=study.schema)
         caption = "caption_case" if explanation.errors is not None else "caption_case_exact"

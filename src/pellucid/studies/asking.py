@@ -28,6 +28,7 @@ from .comparing import Comparison, compare
 from .evaluating import evaluate
 from .explaining import explain
 from .inspecting import inspect
+from .language import asked_to_answer
 from .plan import BACKGROUND, named, what_is_absent
 from .preflight import preflight
 
@@ -149,10 +150,15 @@ def explain_files(
     target: str = "predicted",
     background: str | None = None,
     removal: str | None = None,
+    answer: str | None = None,
     budget: Budget | int | None = None,
     listener: Listener | None = None,
 ) -> Explanation:
-    """:func:`pellucid.explain` for files and texts; "absent" means what it means in an audit unless said."""
+    """:func:`pellucid.explain` for files and texts; "absent" means what it means in an audit unless said.
+
+    ``answer`` is how the texts go on, of a network that writes; where it is empty, the network writes it. A single
+    text's is explained token by token beside the whole.
+    """
     if "," in method:
         raise NotApplicable(f"{shorten(method)!r} are several methods", fix="pellucid compare takes --methods")
     if method == "auto" and settings:
@@ -160,7 +166,17 @@ def explain_files(
     chosen = method if method == "auto" else find("methods", method, dict(settings or {}))
     absent = sources.absent(background, removal, chosen)
     asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **absent}
-    return explain(sources.network, sources.rows(rows), chosen, listener=listener, **asked)
+    found: Any = sources.rows(rows)
+    if answer is not None:
+        found = asked_to_answer(sources.network, _texts(found), answer.strip() or None)
+        asked |= {"target": "all"} if target == "predicted" and len(found) == 1 else {}
+    return explain(sources.network, found, chosen, listener=listener, **asked)
+
+
+def _texts(rows: Dataset) -> list[str]:
+    if not rows.is_text:
+        raise NotApplicable("an answer continues a text, and these rows are none", fix="leave the answer out")
+    return list(rows.rows)
 
 
 def preflight_files(sources: Sources, *, rows: str = "0:8", listener: Listener | None = None) -> Preflight:

@@ -141,6 +141,15 @@ def explain_answer(
     return explain(model, [Asked(prompt, answers=offered)], method, **how)
 
 
+def asked_to_answer(model: Any, texts: Sequence[str], answer: str | None = None) -> list[Asked]:
+    """Texts, each with how it is to go on: by one answer for all of them, or (None) by what the network writes.
+
+    Raises :class:`NotApplicable` for a model that does not write.
+    """
+    model, _ = _of(model, Continued, "writes")
+    return [Asked(text, answers=(written(model, text)[1] if answer is None else answer,)) for text in texts]
+
+
 # Sources -----------------------------------------------------------------------------------------------------------
 
 

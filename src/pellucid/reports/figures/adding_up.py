@@ -11,6 +11,7 @@ from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.schema import Schema
 
+from ..scale import on_axis
 from ..words import Words, fitted, number, unique
 from .contributions import bars_of
 from .theme import DOWN, STEP, UP, WIDTH, table, themed
@@ -45,7 +46,7 @@ def waterfall(
     words = Words(language)
     steps = _steps(explanation, row, output, k, words, schema)
     name = fitted(explanation.outputs[row][output], 30)
-    x = alt.X("from:Q", title=words("axis_waterfall", output=name), scale=_room(steps),
+    x = alt.X("from:Q", title=on_axis(explanation, row, output, words), scale=_room(steps),
               axis=alt.Axis(tickCount=alt.ExprRef("narrow ? 2 : 4")))  # fmt: skip
     told = "; ".join(f"{fitted(step['name'], 30)} {step['short']}" for step in steps[1:4])
     return themed(_falling(steps, x, words), words("alt_waterfall", output=name, told=told))
@@ -180,7 +181,7 @@ def force(
     ]
     scale = alt.Scale(domain=[low - 0.02 * span, high + 0.02 * span], nice=False, zero=False)
     name = fitted(explanation.outputs[row][output], 30)
-    title = words("axis_waterfall", output=name)
+    title = on_axis(explanation, row, output, words)
     x = alt.X("from:Q", scale=scale, axis=alt.Axis(tickCount=alt.ExprRef("narrow ? 3 : 6")), title=title)
     chart = _strip(parts, marks, x, words).properties(width=WIDTH + 160, height=TOP + STRIP + 36)
     told = "; ".join(f"{fitted(part['name'], 30)} {part['short']}" for part in parts[:3])

@@ -10,6 +10,7 @@ from pellucid.records.errors import InputError, NotApplicable
 from pellucid.records.explanation import Explanation
 
 from ..marked_text import is_text
+from ..scale import is_log
 from ..words import Words, cut, fitted, number, quoted, spread, unique
 from .matrices import matrix, top_axis
 from .theme import DIVERGING, themed
@@ -61,7 +62,8 @@ def answer_map(explanation: Explanation, row: int = 0, *, language: str = "en") 
     tips = [alt.Tooltip(f"{field}:N", title=words(code)) for field, code in
             (("player", "tip_player"), ("output", "tip_token"), ("amount", "tip_contribution"))]  # fmt: skip
     across, down = (64, 24) if len(heads) <= WRITTEN else (26, 22)
-    title = {"text": words("answer_title"), "subtitle": _left_out(explanation, row, kept, columns, words),
+    title = {"text": words(_of("answer_title", explanation)),
+             "subtitle": _left_out(explanation, row, kept, columns, words),
              "subtitleFontSize": 10.5}  # fmt: skip
     chart = matrix(lines, x, y, "value", scale, tips).properties(
         width=across * len(heads), height=down * len(labels), title=title
@@ -70,6 +72,11 @@ def answer_map(explanation: Explanation, row: int = 0, *, language: str = "en") 
     told = "; ".join(f"{quoted(line['player'], 30)} → {quoted(line['output'], 30)} {line['text']}"
                      for line in strongest[:3])  # fmt: skip
     return themed(chart, words("alt_answer", answer=fitted(explanation.outputs[row][0], 60), told=told), "scroll")
+
+
+def _of(code: str, explanation: Explanation) -> str:
+    """The catalogue's code for answers; of texts with outputs of another kind, that for these."""
+    return code if is_log(explanation) else f"{code}_outputs"
 
 
 def _columns(explanation: Explanation, row: int, words: Words) -> tuple[list[int], list[str]]:
@@ -108,7 +115,9 @@ def _cells(
 
 def _left_out(explanation: Explanation, row: int, kept: list[int], columns: list[int], words: Words) -> list[str]:
     """The key, and what is not shown."""
-    told = [words("answer_key")]
+    told = [words(_of("answer_key", explanation))]
+    if is_answer(explanation, row):
+        told.append(words("answer_key_tokens"))
     players, outputs = len(explanation.players.of(row)), len(explanation.outputs[row])
     if len(kept) < players or len(columns) < outputs:
         told.append(words("answer_folded", shown=len(kept), players=players, tokens=len(columns), outputs=outputs))

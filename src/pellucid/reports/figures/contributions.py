@@ -12,6 +12,7 @@ from pellucid.records.errors import InputError
 from pellucid.records.explanation import Explanation
 from pellucid.records.schema import Schema
 
+from ..scale import labelled
 from ..words import Words, cells, cut, fitted, is_attention, isolated, number, quoted, spread, unique
 from .theme import DOWN, SERIES, STEP, UP, WIDTH, table, themed
 
@@ -39,9 +40,10 @@ def contributions(
 
     words = Words(language)
     bars = bars_of(explanation, row, output, k, words, schema)
-    name = fitted(explanation.outputs[row][output], 30)
+    name, of = fitted(explanation.outputs[row][output], 30), labelled(explanation, row, output, words)
     scale, axis = room(bars), alt.Axis(tickCount=alt.ExprRef("narrow ? 2 : 4"))
-    title = words("axis_attention" if is_attention(explanation) else "axis_contribution", output=name)
+    attention = is_attention(explanation)
+    title = words("axis_attention", output=name) if attention else words("axis_contribution", output=of)
     x = alt.X("value:Q", title=title, scale=scale, axis=axis)
     tips = [
         alt.Tooltip("name:N", title=words("tip_player")),
