@@ -143,7 +143,13 @@ def test_questions_that_cannot_be_asked_say_what_to_do():
     with pytest.raises(InputError, match="the place 20–99 is not in the text"):
         Asked(TEXT, about=(20, 99))
     causal = wrapped("gpt2_causal")[0]
-    with pytest.raises(InputError, match="more than the 64 that the network reads"):
+    long = " ".join([PROMPT] * 15)
+    tokens, answer = (len(wrapped("gpt2_causal")[2](text)["input_ids"]) for text in (long, " very very"))
+    told = f"row 0: the prompt has {tokens} tokens and the answer {answer}, and the network reads 64 in all"
+    assert tokens > 64
+    with pytest.raises(InputError, match=rf"{told}\. leave out {tokens + answer - 64} of the prompt's tokens"):
+        pellucid.explain(causal, [Asked(long, answers="very very")])
+    with pytest.raises(InputError, match=r"and the network reads 64 in all\. give a shorter answer"):
         pellucid.explain(causal, [Asked(PROMPT, answers="very " * 70)])
     with pytest.raises(InputError, match="different numbers of answers"):
         pellucid.explain(causal, [Asked(PROMPT, answers="a"), Asked(PROMPT, answers=("a", "b"))])
@@ -160,3 +166,22 @@ def test_an_entity_keeps_its_place_when_words_before_it_are_deleted():
     shorter = "Schmidt lives in Berlin."
     alone = pellucid.explain(model, [Asked(shorter, about=(17, 23))], method="occlusion", target="place")
     assert e.full[0, 0] - e.values[0, 0] == pytest.approx(alone.full[0, 0], abs=1e-5)
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused_before_anything_is_written():
+    with pytest.raises(
+        InputError, match=r"the prompt has \d+ tokens and the answer 1, and the network reads 64 in all"
+    ):
+        pellucid.explain_answer(wrapped("gpt2_causal")[0], " ".join([PROMPT] * 20))
+
+
+def test_words_of_an_answer_that_the_vocabulary_lacks_are_told():
+    from test_studies_language import word_level
+
+    model = word_level()
+    found = pellucid.explain(model, [Asked("mara lives in", answers="zurich lund berne zurich")], "occlusion")
+    said = next(caution for caution in found.warnings if caution.code == "unknown_in_answer")
+    assert said.severity == "red" and said.values == {"count": 3, "words": "zurich, berne"}
+    assert "lacks 3 words of the answer (zurich, berne)" in said.text()
+    known = pellucid.explain(model, [Asked("mara lives in", answers="lund .")], "occlusion")
+    assert not [caution for caution in known.warnings if caution.code == "unknown_in_answer"]

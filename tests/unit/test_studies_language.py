@@ -23,6 +23,22 @@ def wrapped(name: str) -> Any:
     return pellucid.wrap(network, encoding=words)
 
 
+def word_level() -> Any:
+    """A causal network of a dozen whole words, for which every other word is unknown."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<pad>", "<unk>", "mara", "lives", "in", "lund", ".", "tom", "paris", "where", "does", "live"]
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", unk_token="<unk>")
+    config = LlamaConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, eos_token_id=None,
+    )  # fmt: skip
+    return pellucid.wrap(LlamaForCausalLM(config).eval(), encoding=tokenizer)
+
+
 def test_every_entity_the_network_finds_is_explained_for_its_own_type():
     model, texts = wrapped("distilbert_tags"), ["Anna Schmidt lives in Berlin.", "The film was great."]
     tags = predicted_tags(model, texts)

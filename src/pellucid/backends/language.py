@@ -21,6 +21,7 @@ from ..data.text_encoding import NOTHING, TextEncoding, Tokenized, padded
 from ..measures.entities import read_tag
 from ..measures.vocabulary import UNSPACED
 from ..records.errors import InputError, shorten
+from ..records.messages import Caution
 from .token_network import Ask, Posed, Reading
 
 FOCUS, ANSWER = "focus", "answer"
@@ -256,18 +257,9 @@ class Continued(_Words):
         for row, own in enumerate(pieces):
             for place, ids in enumerate(own):
                 answer[row, place, : len(ids)] = ids
-            self._refuse_too_long(found.tokens[row], max(map(len, own)), encoding, row)
+            refuse_too_long(found, row, encoding, max(map(len, own)))
         names = tuple(_answer_names(encoding, one.offered, own) for one, own in zip(asked, pieces, strict=True))
-        return Posed({ANSWER: torch.from_numpy(answer)}, names, first=True, whole=len(pieces[0]))
-
-    @staticmethod
-    def _refuse_too_long(tokens: np.ndarray, answer: int, encoding: TextEncoding, row: int) -> None:
-        length = int((tokens != NOTHING).sum())
-        if encoding.most is not None and length + answer > encoding.most:
-            raise InputError(
-                f"a text of {length} tokens and an answer of {answer} are more than the {encoding.most} that the "
-                "network reads", where=f"row {row}", fix="shorten the text",
-            )  # fmt: skip
+        return Posed({ANSWER: torch.from_numpy(answer)}, names, True, len(pieces[0]), _unknown(encoding, asked))
 
     def asked(self, tokens: Tensor, question: Mapping[str, Tensor]) -> Tensor:
         if ANSWER not in question:
@@ -291,6 +283,35 @@ class Continued(_Words):
         each = torch.where(answers >= 0, chances, 0.0).reshape(rows, count, length)
         whole = each.sum(2)
         return whole if count > 1 or length == 1 else torch.cat([whole, each[:, 0]], 1)
+
+
+def refuse_too_long(found: Tokenized, row: int, encoding: TextEncoding, answer: int = 1) -> None:
+    """Raise :class:`InputError` where a text, as long as it was before it was cut, leaves no room for its answer."""
+    length = int((found.tokens[row] != NOTHING).sum() + found.cut[row])
+    if encoding.most is None or length + answer <= encoding.most:
+        return
+    over = length + answer - encoding.most
+    raise InputError(
+        f"the prompt has {length} tokens and the answer {answer}, and the network reads {encoding.most} in all",
+        where=f"row {row}",
+        fix=f"leave out {over} of the prompt's tokens" if answer < encoding.most else "give a shorter answer",
+    )
+
+
+def _unknown(encoding: TextEncoding, asked: Sequence[Asked]) -> tuple[Caution, ...]:
+    """What should be known of answers with words that the tokenizer lacks."""
+    if encoding.unknown is None:
+        return ()
+    written = [answer for one in asked for answer in one.offered if isinstance(answer, str)]
+    strange: list[str] = []
+    for answer in dict.fromkeys(written):
+        found = encoding.encode([answer])
+        places = (found.tokens[0] == encoding.unknown) & (found.spans[0, :, 0] < found.spans[0, :, 1])
+        strange += [answer[start:stop] for start, stop in found.spans[0, places].tolist()]
+    if not strange:
+        return ()
+    told = ", ".join(dict.fromkeys(strange))
+    return (Caution.of("unknown_in_answer", "red", count=len(strange), words=shorten(told)),)
 
 
 def _behind(tokens: Tensor, count: int) -> Tensor:

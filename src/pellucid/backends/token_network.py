@@ -18,6 +18,7 @@ from ..data.asked_text import Asked
 from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
+from ..records.messages import Caution
 from .devices import beside
 from .places import places_of, visited
 from .tokens import asked_for
@@ -41,13 +42,14 @@ class Posed(NamedTuple):
 
     ``names`` are those of each row's own outputs, where rows have such; ``first`` says that these are no rivals, and
     the first is what is explained unless something else is asked for. ``whole`` counts the outputs, from the first on,
-    that are whole answers; behind them stand the tokens of one.
+    that are whole answers; behind them stand the tokens of one. ``cautions`` are what should be known of the answers.
     """
 
     tensors: Mapping[str, Tensor]
     names: tuple[tuple[str, ...], ...] = ()
     first: bool = False
     whole: int = 0
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True)

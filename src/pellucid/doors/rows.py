@@ -150,7 +150,7 @@ def _texts(model: Model, rows: Sequence[Any]) -> Read:
     assert not isinstance(placed, list)
     inputs = Inputs(placed, raw=shown, spans=found.spans, carried=(TYPES, *posed.tensors))
     own = {"outputs": posed.names, "first": posed.first, "whole": posed.whole}
-    return Read(inputs, "text", cautions=model.encoding.cautions(found), **own)
+    return Read(inputs, "text", cautions=(*model.encoding.cautions(found), *posed.cautions), **own)
 
 
 def _is_words(rows: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backends.language import Continued, Tags, first_tokens, greedy
+from ..backends.language import Continued, Tags, first_tokens, greedy, refuse_too_long
 from ..backends.token_network import TokenModel
 from ..data.asked_text import Answer, Asked
 from ..data.boundaries import Span, sentences_of, words_of
@@ -102,7 +102,9 @@ def written(model: Any, prompt: str, most: int = MOST) -> tuple[str, tuple[int, 
     Raises :class:`NotApplicable` for a model that does not write, :class:`InputError` where it writes nothing.
     """
     model, reading = _of(model, Continued, "writes")
-    start = [int(token) for token in model.encoding.encode([prompt]).tokens[0]]
+    found = model.encoding.encode([prompt])
+    refuse_too_long(found, 0, model.encoding)
+    start = [int(token) for token in found.tokens[0]]
     room = most if model.encoding.most is None else min(most, model.encoding.most - len(start))
 
     def next_token(already: tuple[int, ...]) -> int:
