@@ -107,6 +107,13 @@ class Dataset:
         return self.schema is not None and not self.is_text
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what a network may see of a row: features, or channels of series; () for other arrays."""
+        if self.schema is not None:
+            return tuple(column.name for column in self.schema.features)
+        return () if self.axes is None else self.axes.channels
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one item: ``(columns,)`` of features, that of one array, or ``()`` of a text."""
         if self.is_text:

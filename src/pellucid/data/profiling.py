@@ -17,6 +17,7 @@ from . import cells, text_profile
 from .association import correlation_ratio, cramers_v, pearson, separation
 from .cells import column_of
 from .dataset import SPLITS, Dataset
+from .namesakes import namesakes
 
 BINS = 20
 MOST_CATEGORIES = 50
@@ -40,7 +41,8 @@ def profile(data: Dataset) -> Profile:
     labels = {name: int(rows.sum()) for name, rows in _rows_by_class(data).items()}
     common = {"rows": len(data), "splits": splits, "labels": labels, "shape": data.shape}
     if data.schema is None:
-        return Profile(**common, columns=(_intensities(data),), warnings=(*data.mended, *_short_classes(data)))
+        warnings = (*namesakes(data.columns, data.label), *data.mended, *_short_classes(data))
+        return Profile(**common, columns=(_intensities(data),), warnings=warnings)
     if data.is_text:
         return _of_texts(data, common)
     shown = [column for column in data.schema if column.role in ("feature", "label")]
@@ -51,6 +53,7 @@ def profile(data: Dataset) -> Profile:
     names = _most_associated(list(features), association)
     correlation = _correlations([parts[name] for name in names])
     warnings = (
+        *namesakes(data.columns, data.label),
         *_leaks(features, label),
         *_constants(features),
         *_twins(names, correlation),
@@ -68,7 +71,8 @@ def _of_texts(data: Dataset, common: Mapping[str, Any]) -> Profile:
     words, strength = text_profile.telling_words(data, _rows_by_class(data))
     label = _label_part(data)
     shown = [] if label is None else [_described(label, data)]
-    warnings = (*text_profile.suspicions(data, strength), *_short_classes(data))
+    named = namesakes(data.columns, data.label)
+    warnings = (*named, *text_profile.suspicions(data, strength), *_short_classes(data))
     columns = (_histogram(head, lengths.astype(np.float64), data), words, *shown)
     return Profile(**common, columns=columns, warnings=warnings)
 

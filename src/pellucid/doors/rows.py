@@ -13,8 +13,10 @@ from torch import Tensor
 from ..backends.function import FunctionModel
 from ..backends.token_network import TOKENS, TYPES, Posed, TokenModel, refuse_without_encoding
 from ..data.asked_text import Asked, as_asked
+from ..data.dataset import Dataset
 from ..data.frame_codes import FrameCodes
 from ..data.image_rows import SIZES, ImageRows
+from ..data.namesakes import namesakes
 from ..data.text_encoding import TextEncoding
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
@@ -51,6 +53,26 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     Rows that are not ``shown`` to anyone, such as a background, come without their raw cells where these cost time.
     Raises :class:`EncodingError` for raw rows without an encoding, :class:`InputError` for anything unusable.
     """
+    if not isinstance(rows, Dataset):
+        return _read(model, rows, shown)
+    taken = refuse_label(model, rows)
+    read = _read(model, rows, shown)
+    return replace(read, cautions=(*read.cautions, *namesakes(taken, rows.label)))
+
+
+def refuse_label(model: Model, data: Dataset) -> tuple[str, ...]:
+    """The columns of ``data`` that the model is given. Raises :class:`EncodingError` where one of them is the label."""
+    taken = tuple(getattr(model.encoding, "groups", ())) or tuple(getattr(model, "columns", ()))
+    if data.label is not None and data.label in taken:
+        raise EncodingError(
+            f"the model takes column {shorten(data.label)!r}, and that is the label of these data",
+            why="it was trained to read the answer among the questions",
+            fix="train it without that column, or name the label that it is to predict",
+        )
+    return taken or data.columns
+
+
+def _read(model: Model, rows: Any, shown: bool) -> Read:
     text = isinstance(model.encoding, TextEncoding)
     if model.encoding is not None and not text and _is_raw(rows, model.encoding):
         return _encoded(model, rows, shown)
@@ -94,8 +116,6 @@ def _shape(lengths: tuple[int, ...]) -> str:
 
 def _features(rows: Any) -> Any:
     """A Dataset speaks of its features; anything else is what it is."""
-    from ..data.dataset import Dataset
-
     return rows.features if isinstance(rows, Dataset) else rows
 
 

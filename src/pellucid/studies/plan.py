@@ -16,6 +16,7 @@ from ..doors.load import load
 from ..doors.question import as_problem, as_target
 from ..doors.regions import as_regions, is_regions
 from ..doors.removals import takes_rows
+from ..doors.rows import refuse_label
 from ..doors.wrap import wrap
 from ..engine.budget import Budget
 from ..engine.engine import answers, answers_and_target
@@ -82,7 +83,9 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     """Settle the question. Raises :class:`InputError` where there is nothing to explain or names do not fit."""
     if data.task is None:
         raise InputError("which column is the label is not known", fix="name it: label=… (--label)")
-    model = named(_opened(model, encoding), data)
+    model = _opened(model, encoding)
+    refuse_label(model, data)
+    model = named(model, data)
     test, seed = data.test, choices.seed
     if not len(test):
         raise InputError("there are no test rows to explain", fix="give the data a test split")
