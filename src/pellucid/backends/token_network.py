@@ -276,7 +276,7 @@ class TokenModel(_AroundUsers):
         if self._looking:
             self._refuse_filled_up(rows[TOKENS])
             return self.at_full_length(rows)
-        lengths = (rows[TOKENS] != NOTHING).sum(1)
+        lengths = (rows[TOKENS] != NOTHING).sum(1).cpu()  # looked at several times: an accelerator is waited for once
         groups = of_like_length(lengths) if self._may_fill_up else of_one_length(lengths)
         if len(groups) == 1:
             return self.at_full_length(shortened(rows, lengths))
@@ -359,7 +359,9 @@ def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
     tokens = rows[TOKENS]
     here = tokens != NOTHING
     found = dict(rows)
-    if bool((here[:, 1:] & ~here[:, :-1]).any()):
+    gaps, empty = here[:, 1:] & ~here[:, :-1], ~here.any(1)
+    has_gaps, has_empty = torch.stack([gaps.any(), empty.any()]).tolist()
+    if has_gaps:
         order = torch.argsort((~here).to(torch.int8), dim=1, stable=True)
         for name in (TOKENS, TYPES):
             if name in rows:
@@ -367,8 +369,7 @@ def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "focus" in rows:
             moved = here.cumsum(1).gather(1, rows["focus"].clamp(min=0)) - 1
             found["focus"] = torch.where(rows["focus"] >= 0, moved, rows["focus"])
-    empty = ~here.any(1)
-    if bool(empty.any()):
+    if has_empty:
         found[TOKENS] = found[TOKENS].clone()
         found[TOKENS][empty, 0] = HIDDEN
     return found

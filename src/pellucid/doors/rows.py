@@ -420,4 +420,4 @@ def _display(tensors: Mapping[str, Tensor]) -> Any:
         return None
     tensor = next(iter(tensors.values()))
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    return tensor.detach().cpu().numpy().copy()
+    return tensor.detach().to("cpu", copy=True).numpy()

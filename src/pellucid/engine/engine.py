@@ -25,6 +25,7 @@ from .estimate import Estimate, Estimator
 from .first_pass import First, binding, first_pass, first_walk, single_reference
 from .inside import Look, Places
 from .listener import Listener, Silent
+from .memory import CACHE
 from .session import Session
 from .walking import Asked, walk_of
 
@@ -76,9 +77,9 @@ def opened(
     """
     if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
-    rows = range(len(problem.inputs))
-    order = np.array(sorted(rows, key=lambda row: (problem.inputs.ids[row], problem.target.tie(row))))
-    inputs = problem.inputs.take(order)
+    ties = sorted(range(len(problem.inputs)), key=problem.target.tie)
+    order = np.array(sorted(ties, key=problem.inputs.ids.__getitem__))
+    inputs = problem.inputs.take(order, display=False)
     caller = Caller(problem.model, inputs, listener or Silent())
     with caller.guarded():
         caller.learn()
@@ -128,7 +129,7 @@ def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: 
     rows = order[places].tolist()
     part = Problem(
         problem.model,
-        run.caller.inputs if len(places) == len(order) else run.caller.inputs.take(places),
+        run.caller.inputs if len(places) == len(order) else run.caller.inputs.take(places, display=False),
         problem.players.take(rows),
         problem.removal,
         problem.target.take(rows),
@@ -308,9 +309,13 @@ def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> d
                 continue
             laid = np.moveaxis(array.reshape(len(places), T, *array.shape[1:]), 1, -1)
             known = found.get(name)
-            if known is None or any(a < b for a, b in zip(known.shape[1:], laid.shape[1:], strict=True)):
+            if known is None and len(places) == N:  # all rows at once: nothing is left to stay undefined
+                found[name] = known = np.empty(laid.shape, bool if laid.dtype.kind == "b" else float)
+            elif known is None or any(a < b for a, b in zip(known.shape[1:], laid.shape[1:], strict=True)):
                 found[name] = known = _wider(known, (N, *laid.shape[1:]), laid.dtype)
             known[(places, *(slice(size) for size in laid.shape[1:]))] = laid
+    for name in set(found).difference(kind.shared):
+        found[name].setflags(write=False)  # nobody else has them, so the record need not copy them
     return found
 
 
@@ -340,11 +345,28 @@ def completeness_gap(values: np.ndarray, base: np.ndarray, full: np.ndarray) -> 
 
     0 where all of it is rounding of the ends.
     """
-    delta = full - base
-    gap = np.abs(np.nansum(values, axis=1) - delta)
-    scale = np.maximum(np.nansum(np.abs(values), axis=1), np.abs(delta))
+    delta, (total, size) = full - base, _totals(values)
+    gap = np.abs(total - delta)
+    scale = np.maximum(size, np.abs(delta))
     rounding = ROUNDING * np.maximum(np.abs(full), np.abs(base))
     return np.divide(gap, scale, out=np.zeros_like(gap), where=scale > np.nan_to_num(rounding))
+
+
+def _totals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σφ and Σ|φ| over the players of ``[N, n, T]`` values, ``Float64[N, T]`` each; what is not there is left out.
+
+    A few rows at a time, which stay in the cache: for pictures, memory made and left costs more than the sums.
+    """
+    totals, sizes = np.zeros((2, len(values), values.shape[2]))
+    step = max(1, CACHE // (values[:1].nbytes + 1))
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        total = part.sum(1)
+        if np.isnan(total).any():  # some rows have fewer players
+            part = np.nan_to_num(part)
+            total = part.sum(1)
+        totals[start : start + step], sizes[start : start + step] = total, np.abs(part).sum(1)
+    return totals, sizes
 
 
 def gap_cautions(method: str, gaps: np.ndarray | None) -> list[Caution]:
@@ -381,7 +403,7 @@ def _order_cautions(method: str, arrays: dict[str, Any]) -> list[Caution]:
 
 def _outputs(target: BoundTarget, back: np.ndarray, everywhere: bool) -> tuple[tuple[str, ...], ...]:
     """The outputs' names of each row; of all rows together, "predicted" and the like where they differ."""
-    names = tuple(target.names[place] for place in back)
+    names = tuple(target.names[place] for place in back.tolist())
     if not everywhere:
         return names
     alike = len(set(names)) == 1

@@ -28,7 +28,6 @@ from torch.utils.flop_counter import flop_registry
 OPAQUE_BATCH = 256
 """Rows at once for a black box, whose operations cannot be counted; more where rows are short."""
 LARGEST_BATCH = 8192
-LAUNCH = 10e-6
 OVERHEAD = 0.02
 CACHE = 2**20
 POSITIONS = {"convolution": 128, "product": 512}
@@ -38,11 +37,13 @@ POSITIONS = {"convolution": 128, "product": 512}
 class Processor:
     """What a batch is chosen for.
 
-    ``speed`` in FLOPs a second; ``cache`` and ``memory`` in bytes; ``positions`` is how many times as many positions
-    as a core a product needs to run at full speed; ``largest`` the most rows at once.
+    ``speed`` in FLOPs a second; ``launch`` of an operation in seconds; ``cache`` and ``memory`` in bytes; ``positions``
+    is how many times as many positions as a core a product needs to run at full speed; ``largest`` the most rows in a
+    call.
     """
 
     speed: float = 80e9
+    launch: float = 10e-6
     cache: float = CACHE
     memory: float = 2 * 2**30
     positions: int = 1
@@ -58,7 +59,7 @@ def processor(device: torch.device) -> Processor:
     if device.type != "cuda":
         return CORE
     free, _ = torch.cuda.mem_get_info(device)
-    return Processor(2e13, float("inf"), free / 4, 64, 2**17)
+    return Processor(2e13, 40e-6, float("inf"), free / 4, 64, 2**17)
 
 
 def uncounted(width: int) -> int:
@@ -86,7 +87,7 @@ class Count:
         """The best number of rows at once."""
         need = self._need() * on.positions
         per_row = max(self.flops, 1.0) / on.speed
-        spread = self.operations * LAUNCH / OVERHEAD / per_row
+        spread = self.operations * on.launch / OVERHEAD / per_row
         best = max(need, min(spread, on.cache / self.widest))
         room = 4 * self.widest if on is CORE else self.held
         best = min(best, on.memory / room, on.largest)

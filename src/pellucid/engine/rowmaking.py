@@ -198,26 +198,35 @@ class RowMaker:
         references, shared_map = self.references, len(self._labels) == 1
         mix = _chosen if self._problem.kind == "text" else _mixed
         fill = self._removal.fill if coalitions.dtype == torch.bool else mix
-        out = torch.zeros((len(items), self._width, len(coalitions)), dtype=torch.float64)
+        out = self._sums(len(items), len(coalitions))
         few = shared_map and len(coalitions) * self.x.shape[1] < 2**26
         every = self._present(coalitions, items, elements) if few else None
+        there = items.to(self.x.device)  # an index that had to be carried there would be waited for, block by block
 
         def work(g: slice, c: slice, s: slice) -> None:
             present = every[c][None] if every is not None else self._present(coalitions[c], items[g], elements)
             if present.ndim == 2:
                 present = present[None]
-            drawn = references[:, s] if len(references) == 1 else references[items[g]][:, s]
-            rows = fill(self.x[items[g]], present, drawn, s, self._players_of(items[g]))
+            drawn = references[:, s] if len(references) == 1 else references[there[g]][:, s]
+            rows = fill(self.x[there[g]], present, drawn, s, self._players_of(items[g]))
             shape = rows.shape[:3]
             index = self._items_of(items[g], shape[1] * shape[2])
             picked = self._summed(self._caller.outputs(rows.reshape(-1, rows.shape[-1]), index), index)
-            picked = picked.double().cpu().reshape(*shape, -1)
-            total = picked.sum(2)
-            self._refuse_nan_block(total, picked, items[g], None if elements else coalitions[c])
-            out[g, :, c] += total.transpose(1, 2)
+            out[g, :, c] += picked.double().reshape(*shape, -1).sum(2).mT
 
         self._each_block((len(items), len(coalitions), self.draws), work)
-        return self._of_means(out.div_(self.draws), items)
+        return self._means(out, items, None if elements else coalitions)
+
+    def _sums(self, items: int, coalitions: int) -> Tensor:
+        """Where the numbers of blocks are summed up ``Float64[I, W, b]``: beside the rows, so that an accelerator need
+        not wait for what is done with them."""
+        return torch.zeros((items, self._width, coalitions), dtype=torch.float64, device=self.x.device)
+
+    def _means(self, sums: Tensor, items: Tensor, coalitions: Tensor | None) -> Tensor:
+        """The asked numbers ``[I, T, b]`` on the processor, of sums over reference rows."""
+        sums = sums.cpu()
+        self._refuse_nan_sums(sums, items, coalitions)
+        return self._of_means(sums.div_(self.draws), items)
 
     @cached_property
     def _fold(self) -> Fold | None:
@@ -230,7 +239,7 @@ class RowMaker:
     def _folded_grid(self, fold: Fold, coalitions: Tensor, items: Tensor) -> Tensor:
         """The same where the network begins with a linear layer: rows with something absent are not made."""
         references = self.references
-        out = torch.zeros((len(items), self._width, len(coalitions)), dtype=torch.float64)
+        out = self._sums(len(items), len(coalitions))
         present = coalitions.to(self.x)
 
         def work(g: slice, c: slice, s: slice) -> None:
@@ -238,13 +247,10 @@ class RowMaker:
             hidden = fold.hidden(self.x[items[g]], drawn, present[c])
             index = self._items_of(items[g], hidden.shape[1] * hidden.shape[2])
             found = self._caller.outputs_behind(fold.beginning, hidden.reshape(-1, hidden.shape[-1]))
-            picked = self._summed(found, index).double().cpu().reshape(*hidden.shape[:3], -1)
-            total = picked.sum(1)
-            self._refuse_nan_block(total, picked.transpose(1, 2), items[g], coalitions[c])
-            out[g, :, c] += total.transpose(1, 2)
+            out[g, :, c] += self._summed(found, index).double().reshape(*hidden.shape[:3], -1).sum(1).mT
 
         self._each_block((len(items), len(coalitions), self.draws), work)
-        return self._of_means(out.div_(self.draws), items)
+        return self._means(out, items, coalitions)
 
     def _gather(self, coalitions: np.ndarray, questions: np.ndarray) -> np.ndarray:
         """v of every question at coalitions of its own, ``Float64[Q', b]``."""
@@ -361,10 +367,10 @@ class RowMaker:
     def _row_name(self, item: int) -> str:
         return f"row {self._rows[item]}"
 
-    def _refuse_nan_block(self, total: Tensor, picked: Tensor, items: Tensor, coalitions: Tensor | None) -> None:
-        if isfinite(total.sum().item()):  # of a single number Python asks in a tenth of the time that torch takes
+    def _refuse_nan_sums(self, sums: Tensor, items: Tensor, coalitions: Tensor | None) -> None:
+        if isfinite(sums.sum().item()):  # of a single number Python asks in a tenth of the time that torch takes
             return
-        bad = ~torch.isfinite(picked).all(-1).all(-1)
+        bad = ~torch.isfinite(sums).all(1)
         if not bool(bad.any()):
             return
         if coalitions is None:

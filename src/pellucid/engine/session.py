@@ -111,12 +111,12 @@ class Session(Changing, Attending):
         with torch.no_grad():
             found = self._reference_outputs() if self._nobody is None else self._nobody
             items = torch.arange(len(self))
-            total = torch.zeros((len(self), self._width), dtype=torch.float64)
+            total = self._sums(len(self), 1)[:, :, 0]
             for draw in found if len(found) <= len(self) else ():
-                total += self._summed(draw.expand(len(self), -1), items).double().cpu()
+                total += self._summed(draw.expand(len(self), -1), items).double()
             for item in items if len(found) > len(self) else ():
-                total[item] = self._summed(found, item.expand(len(found))).double().sum(0).cpu()
-            means = self._of_means((total / len(found))[:, :, None], items).numpy().reshape(-1)
+                total[item] = self._summed(found, item.expand(len(found))).double().sum(0)
+            means = self._of_means((total.cpu() / len(found))[:, :, None], items).numpy().reshape(-1)
         self._refuse_nan(means, np.arange(self.questions), lambda _: np.ones(self.n, dtype=bool))
         return means
 
@@ -153,6 +153,12 @@ class Session(Changing, Attending):
         # The same bits either way; numpy takes three times as long to read a list.
         entropy = np.array(words, dtype=np.uint32) if max(words) < 2**32 else words
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
+
+    def keys(self) -> np.ndarray:
+        """64 bits ``Int64[N]`` of each row, for numbers that are made where they are used: they depend on what
+        :meth:`noise` depends on."""
+        streams = (self.noise(row * self.targets) for row in range(len(self)))
+        return np.array([stream.integers(-(2**63), 2**63) for stream in streams])
 
     def design(self, build: Callable[..., T], *args: Any) -> T:
         """``build(rng, *args)`` for a design shared by all rows: made once per (seed, method, arguments)."""
@@ -295,6 +301,12 @@ class Session(Changing, Attending):
         pooled = np.bincount(cells.ravel(), summed.ravel(), minlength=len(values) * (self.n + 1))
         pooled = pooled.reshape(len(values), self.n + 1)[:, : self.n]
         return np.sqrt(pooled) if pooling == "norm" else pooled
+
+    def pool_there(self, values: Tensor, pooling: str = "sum", questions: Any = None) -> Tensor:
+        """The same for values ``Float64[Q, D]`` that stay on the device they are on."""
+        if self.players.every_element:
+            return values.abs() if pooling == "norm" else values
+        return torch.from_numpy(self.pool(values.cpu().numpy(), pooling, questions)).to(values.device)
 
     def at(self, flat: Tensor) -> Session:
         """The same questions (target, players, noise) about other rows ``[N, D]``."""

@@ -53,10 +53,13 @@ class SlopeMaker(RowMaker):
         self._refuse_nan_slope(self._slopes, every, self.x[self.item(every)])
         return self._slopes.double().cpu().numpy()
 
-    def gradients(self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None) -> np.ndarray:
+    def gradients(
+        self, points: Recipe, count: int, weights: np.ndarray, questions: Any = None, times: Tensor | None = None
+    ) -> np.ndarray:
         """Σ_j weights[j] · ∂target/∂x at point j, ``Float64[Q, D]``, summed as it goes.
 
-        ``weights`` are ``Float[count]`` for all questions or ``Float[Q, count]``, each question's own.
+        ``weights`` are ``Float[count]`` for all questions or ``Float[Q, count]``, each question's own; ``times``
+        ``[N, D]`` is what a question's sum is multiplied by, its row's.
         ``points(questions, indices)`` makes the points ``[b, D]`` for ``Int[b]`` questions and indices
         0 … count − 1. Raises :class:`NotApplicable` where the model gives no gradient.
         """
@@ -70,6 +73,9 @@ class SlopeMaker(RowMaker):
             out[g] += (own @ slopes.double()).reshape(len(slopes), -1)
 
         self.each_gradient(points, count, fold, questions)
+        if times is not None:
+            asked = torch.arange(self.questions) if questions is None else torch.as_tensor(np.asarray(questions))
+            out *= times if size == len(times) == self.questions else times[self.item(asked)]
         return out.cpu().numpy()
 
     def each_gradient(self, points: Recipe, count: int, fold: Folded, questions: Any = None) -> None:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..measures.moments import Moments
 from ..problem.model import Differentiable
 from ..records.settings import Range
 from .method import Method
+from .moments import Moments
 
 SAMPLES = 200
 DRAWS = 10
@@ -49,25 +49,25 @@ class ExpectedGradients(Method):
         references = session.references
         sizes = _sizes(min(wanted, allowed), references.shape[1], exact=self.samples is not None)
         plan = _Points(session, references, *session.design(_drawn, references.shape[1], sizes))
-        moments = Moments(session.questions, session.n, "mean")
-        ends, part = np.cumsum(sizes), np.zeros((session.questions, session.x.shape[1]))
+        moments, ends = Moments(session, "mean"), np.cumsum(sizes).tolist()
+        part = session.x.new_zeros((session.questions, session.x.shape[1]), dtype=torch.float64)
 
         def fold(g: slice, c: slice, rows: Tensor, slopes: Tensor) -> None:
-            found = (plan.differences(g, c) * slopes).double().cpu().numpy()
+            found = (plan.differences(g, c) * slopes).double()
             asked = np.arange(session.questions)[g]
-            for draw, (start, stop) in enumerate(zip(ends - sizes, ends, strict=True)):
-                within = slice(max(start, c.start) - c.start, min(stop, c.stop) - c.start)
+            for size, stop in zip(sizes, ends, strict=True):
+                within = slice(max(stop - size, c.start) - c.start, min(stop, c.stop) - c.start)
                 if within.start >= within.stop:
                     continue
                 part[g] += found[:, within].sum(1)
                 if stop <= c.stop:
-                    moments.add(g, session.pool(part[g] / sizes[draw], questions=asked)[:, None])
+                    moments.add(g, session.pool_there(part[g] / size, questions=asked)[:, None])
                     part[g] = 0.0
 
-        session.each_gradient(plan.points, int(ends[-1]), fold)
+        session.each_gradient(plan.points, ends[-1], fold)
         values, errors = moments.found()
         left_over = session.full - session.empty - values.sum(1)
-        return Estimate(values, errors, notes={"samples": int(ends[-1]), "left_over": left_over})
+        return Estimate(values, errors, notes={"samples": ends[-1], "left_over": left_over})
 
     def cost(self, players: int) -> float:
         return float(self.samples or SAMPLES) + ENDS

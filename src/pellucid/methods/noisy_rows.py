@@ -1,4 +1,4 @@
-"""Noisy copies of rows, made again from their seeds rather than kept."""
+"""Noisy copies of rows, made again from their keys rather than kept."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.normal import standard_normal
 from ..engine.session import Session
 from ..records.errors import NotApplicable
-
-AT_ONCE = 2**16
-"""Random numbers drawn from one stream; a row of more elements has a stream for each copy."""
 
 
 class NoisyRows:
@@ -29,38 +27,20 @@ class NoisyRows:
             )  # fmt: skip
         self.session, self.samples = session, samples
         self.spread = torch.full_like(session.x, share) if absolute else share * _ranges(session)
-        self._kept: tuple[tuple[int, int], np.ndarray] | None = None
+        self._keys = torch.from_numpy(session.keys()).to(session.x.device)
 
     def points(self, questions: Tensor, indices: Tensor) -> Tensor:
-        """The recipe: copy number ``indices[i]`` of the row of ``questions[i]``; all targets see the same copies.
-
-        Questions come one after another, each with the same run of numbers, as the engine asks.
-        """
-        items, first = self.session.item(questions), int(indices[0])
-        count = int(indices[-1]) + 1 - first
-        noise = [self._drawn(item, first, first + count) for item in items[::count].tolist()]
-        made = torch.from_numpy(noise[0] if len(noise) == 1 else np.concatenate(noise)).to(self.session.x)
-        return torch.addcmul(self.session.x[items], self.spread[items], made)
+        """The recipe: copy number ``indices[i]`` of the row of ``questions[i]``; all targets see the same copies."""
+        x = self.session.x
+        items = self.session.item(questions).to(x.device)
+        noise = standard_normal(self._keys[items], indices.to(x.device), x.shape[1])
+        return torch.addcmul(x[items], self.spread[items], noise.to(x.dtype))
 
     def of_all(self, numbers: np.ndarray) -> Tensor:
         """The copies of these numbers of every row, ``[N, c, D]``."""
         N, c = len(self.session), len(numbers)
         questions = torch.arange(N).repeat_interleave(c) * self.session.targets
         return self.points(questions, torch.from_numpy(numbers).repeat(N)).reshape(N, c, -1)
-
-    def _drawn(self, item: int, start: int, stop: int) -> np.ndarray:
-        """Standard normal numbers ``Float32[stop − start, D]`` of one row, by its id and their places alone."""
-        size = max(AT_ONCE // self.session.x.shape[1], 1)
-        parts = [self._stream(item, place, size) for place in range(start // size, (stop - 1) // size + 1)]
-        offset = start // size * size
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[start - offset : stop - offset]
-
-    def _stream(self, item: int, place: int, size: int) -> np.ndarray:
-        if self._kept is None or self._kept[0] != (item, place):
-            size = min(size, self.samples - place * size)
-            rng = self.session.noise(item * self.session.targets, place)
-            self._kept = (item, place), rng.standard_normal((size, self.session.x.shape[1]), dtype=np.float32)
-        return self._kept[1]
 
 
 def _ranges(session: Session) -> Tensor:

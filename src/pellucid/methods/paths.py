@@ -72,7 +72,6 @@ class Straight(Path):
         if base is not None:
             self.base = base
         self.delta = session.x - start
-        self._change = self.delta.double().cpu().numpy().repeat(session.targets, 0)
 
     def at(self, items: Tensor, alphas: Tensor) -> Tensor:
         origin = self.start if len(self.start) == 1 else self.start[items]
@@ -80,8 +79,8 @@ class Straight(Path):
 
     def integral(self, alphas: np.ndarray, weights: np.ndarray, questions: np.ndarray | None = None) -> np.ndarray:
         nodes = torch.as_tensor(alphas, dtype=self.session.x.dtype, device=self.session.x.device)
-        summed = self.session.gradients(self._recipe(nodes, questions), alphas.shape[-1], weights, questions)
-        return summed * (self._change if questions is None else self._change[questions])
+        recipe = self._recipe(nodes, questions)
+        return self.session.gradients(recipe, alphas.shape[-1], weights, questions, times=self.delta)
 
 
 class Blurred(Path):

@@ -8,11 +8,11 @@ from math import ceil
 from typing import Annotated, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
-from ..measures.moments import Moments, Of
 from ..problem.model import Differentiable
 from ..records.errors import NotApplicable
 from ..records.explanation import Explanation
@@ -20,6 +20,7 @@ from ..records.settings import Range
 from .from_gradient import FromGradient, zero_gradient_cautions
 from .input_x_gradient import InputXGradient
 from .method import Method
+from .moments import Moments, Of
 from .noisy_rows import NoisyRows
 
 SAMPLES = 25
@@ -69,7 +70,7 @@ class Smoothed(Method):
     def estimate(self, session: Session) -> Estimate:
         samples, each = self._share_of_budget(session)
         noisy = NoisyRows(session, samples, self.noise, self.absolute)
-        moments = Moments(session.questions, session.n, self.how)
+        moments = Moments(session, self.how)
         if isinstance(self.of, FromGradient):
             pooling, cautions = self.of.pooled_by, _from_gradient(self.of, session, noisy, moments)
         else:
@@ -118,17 +119,17 @@ class SmoothedGradient(Method, ABC):
 
 def _from_gradient(method: FromGradient, session: Session, noisy: NoisyRows, moments: Moments) -> tuple:
     """Sum over the copies in one pass of gradients; cautions for rows where all of these are zero."""
-    moved = np.zeros((session.questions, 1), dtype=bool)
+    moved = torch.zeros((session.questions, 1), dtype=torch.bool, device=session.x.device)
 
     def fold(g: slice, c: slice, rows: Tensor, slopes: Tensor) -> None:
-        elements = method.of_elements(rows, slopes).double().flatten(0, 1).cpu().numpy()
+        elements = method.of_elements(rows, slopes).double().flatten(0, 1)
         asked = np.arange(session.questions)[g].repeat(c.stop - c.start)
-        values = session.pool(elements, method.pooled_by, asked)
-        moved[g] |= slopes.flatten(1).any(1, keepdim=True).cpu().numpy()
+        values = session.pool_there(elements, method.pooled_by, asked)
+        moved[g] |= slopes.flatten(1).any(1, keepdim=True)
         moments.add(g, values.reshape(len(slopes), -1, session.n))
 
     session.each_gradient(noisy.points, noisy.samples, fold)
-    return zero_gradient_cautions(moved, session)
+    return zero_gradient_cautions(moved.cpu().numpy(), session)
 
 
 def _from_any(method: Method, session: Session, noisy: NoisyRows, moments: Moments, each: int | None) -> str:
@@ -140,5 +141,6 @@ def _from_any(method: Method, session: Session, noisy: NoisyRows, moments: Momen
         found = method.estimate(copies)
         pooling = found.pooling or pooling
         values = found.values.reshape(len(session), len(numbers), T, session.n)
-        moments.add(slice(None), values.swapaxes(1, 2).reshape(session.questions, len(numbers), session.n))
+        values = values.swapaxes(1, 2).reshape(session.questions, len(numbers), session.n)
+        moments.add(slice(None), torch.from_numpy(values).to(session.x.device))
     return pooling

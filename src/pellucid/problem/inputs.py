@@ -8,9 +8,11 @@ elements without knowing how many tensors there were. Tensors that are not numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from math import prod
 from typing import Any, TypeVar
 
@@ -24,6 +26,8 @@ from ..records.series import SeriesAxes
 Array = TypeVar("Array", bound=Any)
 WHOLE = "inputs"
 """The name of the only tensor where the caller gave no names."""
+THREADS, LONG, THREADED = 4, 2**12, 2**20
+"""Threads that hash rows, from so many bytes a row and in all on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +70,23 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.opaque) if self.opaque is not None else len(next(iter(self.tensors.values())))
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Inputs:
-        """The inputs of some rows, in the order given."""
-        rows = [int(row) for row in rows]
-        raw = self.raw
+    def take(self, rows: Sequence[int] | np.ndarray, display: bool = True) -> Inputs:
+        """The inputs of some rows, in the order given; what they are shown as is left behind without ``display``."""
+        index = np.asarray(rows, dtype=np.int64)
+        raw = self.raw if display else None
         if raw is not None:
-            raw = raw[rows] if isinstance(raw, np.ndarray) else [raw[row] for row in rows]
+            raw = raw[index] if isinstance(raw, np.ndarray) else [raw[row] for row in index.tolist()]
         if self.opaque is not None:
-            return Inputs(opaque=tuple(self.opaque[row] for row in rows), raw=raw)
-        tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
-        spans = None if self.spans is None else self.spans[rows]
-        lengths = None if self.lengths is None else self.lengths[rows]
-        return Inputs(tensors, None, raw, spans, self.carried, self.axes, lengths)
+            taken = Inputs(opaque=tuple(self.opaque[row] for row in index.tolist()), raw=raw)
+        else:
+            places = torch.from_numpy(index)
+            tensors = {name: tensor[places] for name, tensor in self.tensors.items()}
+            spans = None if self.spans is None else self.spans[index]
+            lengths = None if self.lengths is None else self.lengths[index]
+            taken = Inputs(tensors, None, raw, spans, self.carried, self.axes, lengths)
+        if "ids" in self.__dict__:
+            taken.__dict__["ids"] = tuple(self.ids[row] for row in index.tolist())
+        return taken
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
@@ -160,7 +169,7 @@ class Inputs:
             return tuple(blake2b(row.tobytes(), digest_size=16).hexdigest() for row in own)
         views = [_as_bytes(tensor) for tensor in kept]
         joined = views[0] if len(views) == 1 else np.concatenate(views, axis=1)
-        return tuple(blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(joined))
+        return _hashed(np.ascontiguousarray(joined))
 
     def refuse_non_finite(self, owner: Callable[[int, int], str] = lambda row, element: "") -> None:
         """Raise :class:`NotFiniteError` naming the first rows that hold NaN or infinity.
@@ -186,6 +195,18 @@ class Inputs:
                 where=f"column `{shorten(column)}`" if column else f"input {name!r}, element {element}",
                 fix="fill or drop them before explaining; an Encoding treats missing cells as values of their own",
             )
+
+
+def _hashed(rows: np.ndarray) -> tuple[str, ...]:
+    """A hash of each row of bytes; long ones by several threads, which hashing leaves free for each other."""
+
+    def hashed(part: np.ndarray) -> list[str]:
+        return [blake2b(row, digest_size=16).hexdigest() for row in part]
+
+    if rows.nbytes < THREADED or rows.shape[1] < LONG:
+        return tuple(hashed(rows))
+    with ThreadPoolExecutor(THREADS) as pool:
+        return tuple(chain.from_iterable(pool.map(hashed, np.array_split(rows, THREADS))))
 
 
 def _filled(row: Tensor) -> np.ndarray:

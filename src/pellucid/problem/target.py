@@ -85,11 +85,11 @@ class BoundTarget:
         """The asked numbers ``[b, T]`` among ``outputs[b, K]`` of questions about ``rows[b]``."""
         if self.rule is not None:
             return self.rule.numbers(outputs, rows)
-        columns = self.columns.to(outputs.device)
+        columns = self.columns  # compared where they are: an accelerator would be waited for
         if len(columns) == 1 or bool((columns == columns[:1]).all()):
-            picked = outputs[:, columns[0]]
+            picked = outputs[:, columns[0].to(outputs.device)]
         else:
-            picked = outputs.gather(1, columns[rows])
+            picked = outputs.gather(1, columns[rows].to(outputs.device))
         if self.against is None:
             return picked
         return picked - outputs.gather(1, self.against.to(outputs.device)[rows])
@@ -151,8 +151,9 @@ def output_names(count: int, labels: Names | None) -> Names:
 
 
 def _columns(columns: Tensor, labels: Names, asked: dict[str, Any]) -> BoundTarget:
-    names = tuple(tuple(labels[c] for c in row) for row in columns.tolist())
-    return BoundTarget(columns, names, asked, among=len(labels))
+    rows = [tuple(row) for row in columns.tolist()]
+    known = {row: tuple(labels[c] for c in row) for row in set(rows)}  # rows that ask the same share their names
+    return BoundTarget(columns, tuple(known[row] for row in rows), asked, among=len(labels))
 
 
 @dataclass(frozen=True)

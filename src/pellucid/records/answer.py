@@ -109,7 +109,8 @@ class Answer(ABC):
         for name in (*self.by_row, *self.shared):
             array = getattr(self, name)
             if array is not None:
-                array = np.array(array)
+                if array.flags.writeable or array.base is not None:
+                    array = np.array(array)
                 array.setflags(write=False)
                 object.__setattr__(self, name, array)
         if isinstance(self.rows, np.ndarray):
