@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import typer
+from torch import nn
 
 import pellucid
+from pellucid.data.text_encoding import Vocabulary
 from pellucid.faces import cli, running
+from pellucid.studies.evaluating import removal_of
 
 GOOD, BAD = ("fine", "superb", "moving"), ("dull", "awful", "boring")
 
@@ -94,6 +99,28 @@ def test_a_transformers_folder_is_audited_from_the_command_line(
     code, out = typed("compare", "model", "texts.jsonl", "--label", "y", "--rows", "0:2", "--methods",
                       "occlusion,saliency", "--metrics", "comprehensiveness", "--json")  # fmt: skip
     assert code == 0 and "comprehensiveness" in out
+
+
+class Counting(nn.Module):
+    """Tokens → the sum of their numbers, where they are looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding.from_pretrained(torch.arange(20.0)[:, None])
+
+    def forward(self, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        points = (self.embed(ids)[:, :, 0] * attention_mask).sum(1)
+        return torch.stack([-points, points], 1)
+
+
+@pytest.mark.parametrize("removal", [pellucid.removals.Hide(), pellucid.removals.Replace("the")], ids=repr)
+def test_what_absent_meant_in_texts_of_any_length_is_made_again_from_the_record(removal: Any) -> None:
+    texts = ["a fine film", "the end was dull and long"]
+    model = pellucid.wrap(Counting(), encoding=Vocabulary.of(texts, 20))
+    for rows in (texts, texts[:1]):
+        e = pellucid.explain(model, rows, "occlusion", removal=removal, target=1)
+        assert repr(removal_of(e)) == repr(removal)
+        assert np.isfinite(pellucid.evaluate(model, rows, e, metrics="comprehensiveness", controls=False)[0].value)
 
 
 def test_evaluate_and_compare_take_texts_as_they_are() -> None:

@@ -29,21 +29,19 @@ from ..records.score import Scores
 from .naming import labels_of
 from .preflight import preflight_of
 
-OWN_ROWS = {"Blur": Blur, "Noise": Noise, "RegionMean": RegionMean, "Replace": Replace, "Hide": Hide}
-"""Removals that derive what is absent from each row: a record keeps their settings, not their rows."""
 OF_REGIONS = ("evidence_auroc", "evidence_auprc", "pointing_game", "relevance_mass", "relevance_rank")
 """Metrics that ask where the evidence is known to lie."""
 OF_TEXTS = ("comprehensiveness", "sufficiency")
 """Metrics that are usual for texts."""
 TEXTS = ("text", "words")
 """The modalities that are texts."""
-CONDITIONAL = {
-    "ConditionalGaussian": ConditionalGaussian, "ConditionalNearest": ConditionalNearest, "OtherSegment": OtherSegment,
-}  # fmt: skip
-OF_SERIES = {
-    "Interpolated": Interpolated, "SegmentMean": SegmentMean, "SeriesNoise": SeriesNoise, "OtherSegment": OtherSegment,
-}  # fmt: skip
-"""Removals made of the series themselves; another segment of the same series, unless it was given rows."""
+MADE_OF_SETTINGS: dict[str, type[Removal]] = {
+    kind.__name__: kind for kind in (Blur, Noise, RegionMean, Replace, Hide, Interpolated, SegmentMean, SeriesNoise)
+}
+"""Removals that derive what is absent from each row: made again from their settings, whatever rows a record keeps."""
+MADE_OF_ROWS: dict[str, type[Removal]] = {
+    kind.__name__: kind for kind in (ConditionalGaussian, ConditionalNearest, OtherSegment)
+}
 """Removals that are made again from their rows and settings; of any other kept rows are all there is to say."""
 
 
@@ -157,18 +155,18 @@ def _asked_again(explanation: Explanation, rows: Any) -> Any:
 
 def removal_of(explanation: Explanation) -> Removal:
     """The removal that a record was made with."""
-    settings = dict(explanation.removal)
+    settings: dict[str, Any] = dict(explanation.removal)
     name = settings.pop("name", "")
-    if name in OF_SERIES and (name != "OtherSegment" or "rows" in settings):
-        return OF_SERIES[name](**settings)
-    if explanation.background is not None:
-        rows = torch.from_numpy(explanation.background.copy())  # a tensor: these rows are encoded already
-        if name in CONDITIONAL:
-            return CONDITIONAL[name](**{**settings, "rows": rows})
-        return Constant(rows) if len(rows) == 1 else Marginal(rows)
-    if name not in OWN_ROWS:
+    if name in MADE_OF_SETTINGS:
+        return MADE_OF_SETTINGS[name](**settings)
+    if name == OtherSegment.__name__ and "rows" in settings:  # which are None: a segment of the same series
+        return OtherSegment(**settings)
+    if explanation.background is None:
         raise RemovalError("the record does not say what absent meant", fix="pass removal= or background=")
-    return OWN_ROWS[name](**settings)
+    rows = torch.from_numpy(explanation.background.copy())  # a tensor: these rows are encoded already
+    if name in MADE_OF_ROWS:
+        return MADE_OF_ROWS[name](**{**settings, "rows": rows})
+    return Constant(rows) if len(rows) == 1 else Marginal(rows)
 
 
 def _listed(given: Any) -> dict[str, Any]:
