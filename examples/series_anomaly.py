@@ -47,7 +47,7 @@ def measured(out: Path) -> Path:
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     data = pellucid.read(measured(out), time="second", label="fault", window=WINDOW)
-    calm = torch.from_numpy(data.train.features[data.train.labels == 0])
+    calm = torch.from_numpy(data.train.array[data.train.labels == 0])
     torch.manual_seed(0)
     net = Surprise()
     optimiser = torch.optim.Adam(net.parameters(), 5e-3)

@@ -55,6 +55,7 @@ class Dataset:
     tags: a tag for each word of each text (as ``text.split()`` counts them), or None.
     axes: what the axes of an item are where the arrays are time series, else None.
     lengths: ``Int64[N]``, how many steps each series has where they differ, else None.
+    filled: whether shorter series were filled up with zeros while they were read.
     mended: what was put right, or taken for granted, while the rows were read.
     """
 
@@ -73,6 +74,7 @@ class Dataset:
     tags: tuple[tuple[str, ...], ...] | None = None
     axes: SeriesAxes | None = None
     lengths: np.ndarray | None = None
+    filled: bool = False
     mended: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
@@ -138,9 +140,10 @@ class Dataset:
 
     @property
     def features(self) -> Any:
-        """What a network may see: a DataFrame of the feature columns, ``Float32[N, ...]``, or the list of texts."""
+        """What a network may see: a DataFrame of the feature columns, ``Float32[N, ...]``, texts, or the Series."""
         if isinstance(self.content, np.ndarray):
-            return self.content.astype(np.float32)
+            series = self.series
+            return self.content.astype(np.float32) if series is None else series
         assert self.schema is not None
         if self.is_text:
             return self.content[self.schema.features[0].name].tolist()
@@ -148,13 +151,10 @@ class Dataset:
 
     @property
     def series(self) -> Series | None:
-        """The arrays as the series they were said to be; None for other data."""
-        return None if self.axes is None else Series.of(self.features, self.axes, self.lengths, self.mended)
-
-    @property
-    def rows(self) -> Any:
-        """What a model is asked about: the series, where they are some, else the features."""
-        return self.features if self.series is None else self.series
+        """The arrays as the series they were said to be, ``Float32``; None for other data."""
+        if self.axes is None or not isinstance(self.content, np.ndarray):
+            return None
+        return Series.of(self.content.astype(np.float32), self.axes, self.lengths, self.mended, self.filled)
 
     @property
     def train(self) -> Dataset:

@@ -81,7 +81,7 @@ class Encoding:
         if numbers not in get_args(Numbers):
             raise UnknownName.among("scaling of numbers", str(numbers), get_args(Numbers))
         if data.schema is None:
-            raise InputError("an Encoding is for tables", fix="use ImageEncoding for arrays")
+            raise InputError("an Encoding is for tables", fix="use an ImageEncoding, or a SeriesEncoding")
         _refuse_texts(data)
         train = data.train
         if len(train) == 0 or not data.schema.features:
@@ -187,12 +187,13 @@ class Encoding:
 
 
 def load_encoding(path: str | os.PathLike[str]) -> Any:
-    """The encoding in a JSON file, by its field ``kind``: "table" or "image".
+    """The encoding in a JSON file, by its field ``kind``: "table", "image" or "series".
 
     Nothing is imported because the file names it. Raises EncodingError for another kind, StoreError
     for a damaged file.
     """
     from .images import ImageEncoding
+    from .series_encoding import SeriesEncoding
 
     content = read_json(path)
     kind = content.get("kind") if isinstance(content, Mapping) else None
@@ -200,10 +201,12 @@ def load_encoding(path: str | os.PathLike[str]) -> Any:
         return Encoding.from_dict(content, str(path))
     if kind == "image":
         return ImageEncoding.from_dict(content, str(path))
+    if kind == "series":
+        return SeriesEncoding.from_dict(content, str(path))
     raise EncodingError(
         f"the file holds no encoding of a known kind ({shorten(kind)!r})",
         where=str(path),
-        fix="give a file that Encoding.save or ImageEncoding.save wrote",
+        fix="give a file that the save() of an Encoding, ImageEncoding or SeriesEncoding wrote",
     )
 
 

@@ -65,6 +65,29 @@ class ImageFile(_Strict):
     channels_first: bool
 
 
+class SeriesFile(_Strict):
+    """The encoding of time series; see :class:`pellucid.data.series_encoding.SeriesEncoding`."""
+
+    kind: Literal["series"]
+    version: Literal[1]
+    channels: tuple[str, ...] = Field(min_length=1, max_length=10**5)
+    center: tuple[Finite, ...]
+    scale: tuple[Positive, ...]
+    time: Literal["last", "first"]
+    flat: bool
+    steps: Annotated[int, Field(ge=1, le=10**7)] | None
+    fitted: Literal["first", "last", "resample"]
+    fill: Finite | None
+    dtype: Literal["float32", "float64"]
+    units: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _agree(self) -> SeriesFile:
+        if not len(self.channels) == len(self.center) == len(self.scale):
+            raise ValueError("each channel has one center and one scale")
+        return self
+
+
 Kind = TypeVar("Kind", bound=BaseModel)
 
 

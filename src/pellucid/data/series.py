@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ class Series:
     cautions: what is to be said beside explanations of these series.
     content: the values as one array ``[N, …]``, shorter series filled up.
     axes: what was said about them, checked.
+    filled: whether shorter ones were filled up here, with a number that nobody said a network knows.
+
+    Rows are taken by position, slice, list of positions or mask: ``series[:10]``; ``numpy.asarray(series)`` is the
+    content.
 
     Raises :class:`InputError` for values of another shape, :class:`NotFiniteError` for NaN or infinity.
     """
@@ -50,6 +55,7 @@ class Series:
     cautions: tuple[Caution, ...] = ()
     content: np.ndarray = field(init=False, repr=False)
     axes: SeriesAxes = field(init=False, repr=False)
+    filled: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         content, found = _stacked(self.values, self.time, 0.0 if self.fill is None else self.fill)
@@ -61,7 +67,8 @@ class Series:
             tuple(map(str, self.units)),
         )  # fmt: skip
         lengths = found if self.lengths is None else _checked(self.lengths, len(content), axes.steps)
-        for name, value in (("content", content), ("lengths", lengths), ("axes", axes)):
+        filled = found is not None and self.fill is None
+        for name, value in (("content", content), ("lengths", lengths), ("axes", axes), ("filled", filled)):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -71,18 +78,33 @@ class Series:
         axes: SeriesAxes,
         lengths: np.ndarray | None = None,
         cautions: tuple[Caution, ...] = (),
+        filled: bool = False,
     ) -> Series:
         """Series whose axes are known already."""
         told = {"time": axes.time, "times": axes.times, "unit": axes.unit, "units": axes.units}
-        return cls(content, axes.channels, lengths=lengths, cautions=cautions, **told)
+        made = cls(content, axes.channels, lengths=lengths, cautions=cautions, **told)
+        object.__setattr__(made, "filled", filled and made.lengths is not None)
+        return made
 
     @property
-    def needs_ends(self) -> bool:
-        """Whether shorter series were filled up here, with nobody saying that a network knows the filling."""
-        return self.lengths is not None and self.fill is None and isinstance(self.values, (list, tuple))
+    def shape(self) -> tuple[int, ...]:
+        """Of the content, ``[N, …]``."""
+        return self.content.shape
+
+    def parts(self) -> list[np.ndarray]:
+        """Each series by itself, ``[channels, its own steps]``."""
+        grids = self.axes.by_channel(self.content.reshape(len(self), prod(self.axes.shape)))
+        ends = [self.axes.steps] * len(self) if self.lengths is None else self.lengths.tolist()
+        return [grid[:, :end] for grid, end in zip(grids, ends, strict=True)]
 
     def __len__(self) -> int:
         return len(self.content)
+
+    def __getitem__(self, rows: Any) -> Series:
+        chosen = np.arange(len(self))[rows]
+        places = np.atleast_1d(chosen)
+        lengths = None if self.lengths is None else self.lengths[places]
+        return Series.of(self.content[places], self.axes, lengths, self.cautions, self.filled)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.content, dtype=dtype, copy=copy)
@@ -179,12 +201,12 @@ def _array(values: Any) -> np.ndarray:
 def _refuse_unusable(content: np.ndarray) -> None:
     if content.dtype.kind not in NUMBERS:
         raise InputError(f"the series hold {content.dtype} values, not numbers", fix="give numbers")
-    if content.ndim not in (2, 3) or not content.size:
+    if content.ndim not in (2, 3) or 0 in content.shape[1:]:
         raise InputError(
             f"series lie as [rows, channels, time], [rows, time, channels] or [rows, time], not {content.shape}",
             fix="a single series needs a leading dimension: series[None]" if content.ndim == 1 else "",
         )
-    wild = ~np.isfinite(content.reshape(len(content), -1)).all(1) if content.dtype.kind == "f" else np.zeros(1, bool)
+    wild = ~np.isfinite(content).all(tuple(range(1, content.ndim)))
     if wild.any():
         rows = np.flatnonzero(wild)
         raise NotFiniteError(

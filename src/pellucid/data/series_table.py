@@ -67,7 +67,8 @@ def series_from(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes)
         ids=_ids(windows, series, columns[wishes.time], wishes), row_numbers=np.arange(1, len(rows) + 1),
         splits=_dealt(windows, series, labels, task, wishes) if splits is None else splits, source=source,
         evidence=evidence,
-        axes=axes or stacked.axes, lengths=stacked.lengths, mended=cautions,
+        axes=axes or stacked.axes, lengths=stacked.lengths, filled=stacked.filled,
+        mended=cautions,
     )  # fmt: skip
 
 

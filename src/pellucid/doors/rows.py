@@ -17,6 +17,7 @@ from ..data.dataset import Dataset
 from ..data.frame_codes import FrameCodes
 from ..data.image_rows import SIZES, ImageRows
 from ..data.namesakes import namesakes
+from ..data.series_encoding import SeriesEncoding
 from ..data.text_encoding import TextEncoding
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
@@ -73,6 +74,8 @@ def refuse_label(model: Model, data: Dataset) -> tuple[str, ...]:
 
 
 def _read(model: Model, rows: Any, shown: bool) -> Read:
+    if isinstance(model.encoding, SeriesEncoding) and (known := model.encoding.known(rows)) is not None:
+        return Read(series_inputs(model, *known), "series", cautions=known[0].cautions)
     text = isinstance(model.encoding, TextEncoding)
     if model.encoding is not None and not text and _is_raw(rows, model.encoding):
         return _encoded(model, rows, shown)

@@ -47,17 +47,20 @@ def as_series(rows: Any) -> Series | None:
     return rows if isinstance(rows, Series) else None
 
 
-def series_inputs(model: Model, series: Series) -> Inputs:
-    """Series as ``model`` takes them. Raises :class:`InputError` for unequal ones of which it cannot see the ends."""
+def series_inputs(model: Model, series: Series, raw: np.ndarray | None = None) -> Inputs:
+    """Series as ``model`` takes them, shown as ``raw`` where they were encoded.
+
+    Raises :class:`InputError` for unequal ones of which it cannot see the ends.
+    """
     tensor, told = torch.from_numpy(np.array(series.content)), _told(model, series.lengths is not None)
-    if series.needs_ends and not told:
+    if series.filled and not told:
         assert series.lengths is not None
         raise InputError(
             f"the series have {series.lengths.min()} to {series.lengths.max()} steps, and {model.name} is not told "
             "where each one ends",
             why="behind its end a series is filled up, and a network without lengths takes that for measurements",
             fix="let it take lengths or mask as its second argument; or, where it was trained on series filled up "
-            "with a number, say which: Series(…, fill=0.0)",
+            "with a number, say which: Series(…, fill=0.0), or in its encoding, SeriesEncoding.fit(data, fill=0.0)",
         )
     named = {argument_names(model)[0] if told else WHOLE: tensor}
     if told:
@@ -66,7 +69,8 @@ def series_inputs(model: Model, series: Series) -> Inputs:
         named |= {name: ENDS[name](there) for name in told}
     placed = model.place(named)
     assert not isinstance(placed, list)
-    return Inputs(placed, raw=series.content.copy(), axes=series.axes, lengths=series.lengths)
+    shown = series.content.copy() if raw is None else raw
+    return Inputs(placed, raw=shown, axes=series.axes, lengths=series.lengths)
 
 
 def _told(model: Model, unequal: bool) -> list[str]:

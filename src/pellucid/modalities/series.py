@@ -56,6 +56,8 @@ class SeriesUnits(Units):
 
     def make(self, inputs: Inputs, encoding: Any = None) -> Players:
         axes, lengths = series_axes(inputs), lengths_of(inputs)
+        if not len(inputs):
+            raise InputError("there are no rows to explain")
         if self.channels not in ("each", "together"):
             raise NotApplicable(f"channels={self.channels!r} is not known", fix='channels="each" or "together"')
         inputs.refuse_non_finite()

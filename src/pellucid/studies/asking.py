@@ -122,7 +122,7 @@ class Sources:
                 raise RemovalError(f"zeros and {shorten(removal)!r} both say what is absent", fix="give one of them")
             return {}
         if background is not None:
-            return {"background": self.rows(background).rows, "removal": removal}
+            return {"background": self.rows(background).features, "removal": removal}
         many = getattr(method, "background_rows", MOST_ROWS)
         most = many if many > MOST_ROWS else BACKGROUND
         chosen, rows = what_is_absent(self.dataset, self.seed, removal=removal, most=most)

@@ -34,7 +34,7 @@ def checked(model: Model, data: Dataset, seed: int) -> tuple[Finding, ...]:
 
 def case_of(model: Model, rows: Dataset, groups: Mapping[str, np.ndarray], seed: int) -> CheckCase:
     """What the model answers for labelled rows."""
-    outputs = answers(as_problem(model, rows.rows))
+    outputs = answers(as_problem(model, rows.features))
     labels, classes = _aligned(rows, model)
     task = rows.task or "classification"
     return CheckCase(outputs, labels, task=task, classes=classes, slices=groups, seed=seed)

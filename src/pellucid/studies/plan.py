@@ -94,7 +94,7 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     removal, background = what_is_absent(data, seed, choices.background, choices.removal)
     absent = {"background": background, "removal": removal, "players": choices.players}
     target = as_target(choices.target, explained)
-    problem = as_problem(model, explained.rows, target=target, fine=False, seed=seed, **absent)
+    problem = as_problem(model, explained.features, target=target, fine=False, seed=seed, **absent)
     methods = labelled(chosen_methods(choices.methods, problem))
     regions = _regions(choices.truth, problem, data, explained)
     known = None if choices.truth is None or is_regions(choices.truth) else choices.truth
@@ -169,7 +169,7 @@ def named(model: Model, data: Dataset) -> Model:
     if model.labels is not None or data.task != "classification":
         return model
     copied = copy.copy(model)
-    few = answers(as_problem(model, data.test.take(range(1)).rows))
+    few = answers(as_problem(model, data.test.take(range(1)).features))
     if few.shape[1] == len(data.classes):
         copied.labels = tuple(data.classes)
     elif few.shape[1] == 1 and len(data.classes) == 2:
@@ -200,7 +200,7 @@ def what_is_absent(
 def _drawn(data: Dataset, seed: int, most: int) -> Any:
     train = data.train
     kept = train.take(np.sort(np.random.default_rng([seed, 2]).permutation(len(train))[:most]))
-    return kept.features if data.is_table else kept.rows
+    return kept.features
 
 
 def _kind(data: Dataset) -> str:
