@@ -1,8 +1,8 @@
 """Pellucid opens up trained neural networks and says how far each explanation can be trusted.
 
 The verbs (``load``, ``wrap``, ``read``, ``explain``, ``evaluate``, ``compare``, ``audit``, ``inspect``,
-``preflight``, ``open``, ``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets`` and
-``Budget`` are fetched when first used, so that importing the package costs next to nothing.
+``preflight``, ``open``, ``diff``) and the names ``methods``, ``metrics``, ``removals``, ``players``, ``targets``,
+``Budget`` and ``Draws`` are fetched when first used, so that importing the package costs next to nothing.
 """
 
 from importlib import import_module
@@ -27,6 +27,7 @@ _HOMES = {
     "preflight": "studies.preflight",
     "Budget": "engine.budget",
     "Asked": "data.asked_text",
+    "Draws": "backends.dropout",
     "Encoding": "data.encoding",
     "Explanation": "records.explanation",
     "PellucidError": "records.errors",

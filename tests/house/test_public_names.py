@@ -13,6 +13,7 @@ PUBLIC = {
     "__version__",
     "Asked",
     "Budget",
+    "Draws",
     "Encoding",
     "Explanation",
     "PellucidError",

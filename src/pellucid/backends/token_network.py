@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from inspect import Parameter
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
 from ..records.messages import Caution
 from .devices import beside
+from .dropout import Dropping
 from .places import places_of, visited
 from .tokens import asked_for
 from .torch_module import TorchModel
@@ -214,6 +215,7 @@ class _AroundUsers(TorchModel):
         return dict(self.user.named_modules())
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        self.refuse_several()
         return places_of(self.user, self.at_full_length, few, more)
 
     def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
@@ -293,6 +295,11 @@ class TokenModel(_AroundUsers):
             finally:
                 self._looking = False
 
+    def with_draws(self, dropping: Dropping) -> Self:
+        found = super().with_draws(dropping)
+        found._behind = None  # which would be the network without it
+        return found
+
     def posed(self, asked: Sequence[Asked], found: Tokenized) -> Posed:
         """What is asked of texts that came to these tokens; the network itself may be asked for its answer."""
         tensors = {TOKENS: torch.from_numpy(found.tokens)}
@@ -329,7 +336,7 @@ class TokenModel(_AroundUsers):
         """Of a module that does not name it: the only embedding that is asked for the tokens themselves."""
         ids = torch.where(rows[TOKENS] >= 0, rows[TOKENS], self.network.pad)
         tables = [part for part in self.user.modules() if isinstance(part, nn.Embedding)]
-        asked = asked_for(ids, tables, lambda: self.at_full_length(rows))
+        asked = asked_for(ids, tables, lambda: self.picked(rows))
         return asked[0] if len(asked) == 1 else None
 
 
@@ -342,7 +349,7 @@ class BehindTokens(_AroundUsers):
             network, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
         )
         self.user, self.network, self.chosen, self.scale = model.user, network, model.chosen, model.scale
-        network.chosen = model.chosen
+        network.chosen, self.dropping = model.chosen, model.dropping
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)

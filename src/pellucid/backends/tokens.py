@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Place, Rows, Traceable, Visitor
+from ..problem.model import Countable, Differentiable, Embedded, Inspectable, Members, Place, Rows, Traceable, Visitor
+from ..records.messages import Caution
+from .dropout import Thinnable
 from .first_fault import first_fault
 from .places import places_of, visited
 
@@ -38,7 +41,7 @@ def asked_for(tokens: Tensor, tables: Iterable[nn.Module], run: Callable[[], obj
 
 
 def embedded(
-    model: Differentiable, module: nn.Module, rows: Mapping[str, Tensor], tables: Mapping[nn.Module, Tensor]
+    model: Thinnable, module: nn.Module, rows: Mapping[str, Tensor], tables: Mapping[nn.Module, Tensor]
 ) -> Embedded | None:
     """The network behind the only embedding that is asked for the tokens of the only tensor in ``rows``.
 
@@ -46,7 +49,7 @@ def embedded(
     """
     (tokens,) = rows.values()
     paths = {part: name for name, part in module.named_modules() if part in tables}
-    asked = asked_for(tokens, paths, lambda: model.outputs(rows))
+    asked = asked_for(tokens, paths, lambda: model.picked(rows))
     if len(asked) != 1:
         return None
     layer, (name,) = asked[0], rows
@@ -68,11 +71,10 @@ def _are(given: tuple[Any, ...], tokens: Tensor) -> bool:
 class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
     """A network that is given the vectors of its tokens; the tokens go with them, for what else depends on them."""
 
-    def __init__(self, model: Differentiable, module: nn.Module, layer: nn.Module, tokens: str):
+    def __init__(self, model: Thinnable, module: nn.Module, layer: nn.Module, tokens: str):
         self.inner, self.module, self.layer, self.tokens = model, module, layer, tokens
         self.name, self.labels, self.encoding = model.name, model.labels, model.encoding
-        self.fixed_batch, self.fixed_mode = model.fixed_batch, getattr(model, "fixed_mode", False)
-        self.chosen = getattr(model, "chosen", {})
+        self.fixed_batch, self.fixed_mode, self.chosen = model.fixed_batch, model.fixed_mode, model.chosen
 
     @property
     def identity(self) -> object:
@@ -87,14 +89,28 @@ class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
         return self.inner.version
 
     @property
+    def members(self) -> Members | None:
+        found = self.inner.members
+        if found is None:
+            return None
+        assert isinstance(found.model, Thinnable)
+        return replace(found, model=BehindEmbedding(found.model, self.module, self.layer, self.tokens))
+
+    def cautions(self) -> list[Caution]:
+        return self.inner.cautions()
+
+    @property
     def was_training(self) -> bool:
-        return getattr(self.inner, "was_training", False)
+        return self.inner.was_training
 
     def untouched(self) -> AbstractContextManager[None]:
         return self.inner.untouched()
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
+        return self.inner.asked_by(self._picked, rows)
+
+    def _picked(self, rows: Mapping[str, Tensor]) -> Tensor:
         tokens, vectors = rows[self.tokens], rows[f"{self.tokens} embedded"]
 
         def hook(_: nn.Module, given: tuple[Any, ...], found: Tensor) -> Tensor:
@@ -102,7 +118,7 @@ class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
 
         handle = self.layer.register_forward_hook(hook, prepend=True)  # whoever looks at the layer sees the vectors
         try:
-            return self.inner.outputs({self.tokens: tokens})
+            return self.inner.picked({self.tokens: tokens})
         finally:
             handle.remove()
 
@@ -110,6 +126,7 @@ class BehindEmbedding(Differentiable, Countable, Inspectable, Traceable):
         return first_fault(self.layers, ask, leaf, vanishes)
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        self.inner.refuse_several()
         return places_of(self.module, self.outputs, few, more)
 
     def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:

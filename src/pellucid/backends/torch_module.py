@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -31,7 +29,9 @@ from ..problem.model import (
     Visitor,
 )
 from ..records.errors import ModelError
+from .arguments import argument_names, exported_keywords
 from .devices import Entrance
+from .dropout import Thinnable
 from .first_fault import first_fault
 from .first_layer import first_layer
 from .places import places_of, visited
@@ -47,7 +47,7 @@ FEW_WEIGHTS = 2**20
 """Up to so many weights their contents are kept, beyond it only the counters of their changes."""
 
 
-class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
+class TorchModel(Thinnable, Countable, Foldable, Inspectable, Traceable):
     """A ``torch.nn.Module``; compiled and data-parallel wrappings are taken off.
 
     Raises :class:`ModelError` for a module on the meta device or with lazy parameters. ``chosen`` tells
@@ -75,9 +75,9 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
         self.output = output or Output()
         self.chosen: dict[str, str] = {}
         self.was_training = False
-        found, self._any_name = _argument_names(module)
+        found, self._any_name = argument_names(module)
         self.argument_names = names or found
-        self._keywords = _exported_keywords(module)
+        self._keywords = exported_keywords(module)
         self._entrance = Entrance()
         self._entrance.look(module)
 
@@ -100,12 +100,21 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
 
     @property
     def version(self) -> tuple[int, ...]:
+        return self._made if self.dropping is None else (*self._made, self.dropping.number)
+
+    @property
+    def _made(self) -> tuple[int, ...]:
+        """Changes whenever the weights, the parts or their settings do."""
         modules = self.parts
         weights = (hash((p.data_ptr(), p._version)) for p in _parameters(modules))
         return (hash(tuple(map(id, modules))), hash(tuple(map(_manner, modules))), *weights)
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
+        return self.asked_by(self.picked, rows)
+
+    def picked(self, rows: Mapping[str, Tensor]) -> Tensor:
+        """The outputs of one pass of the module."""
         return self.output.pick(self._answer(rows), self.chosen)
 
     def _answer(self, rows: Mapping[str, Tensor]) -> Any:
@@ -165,6 +174,7 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
         return embedded(self, self.module, rows, tables_of(self.module))
 
     def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        self.refuse_several()
         return places_of(self.module, self.outputs, few, more)
 
     def visited(self, visitors: Mapping[str, Visitor]) -> AbstractContextManager[None]:
@@ -188,6 +198,8 @@ class TorchModel(Differentiable, Countable, Foldable, Inspectable, Traceable):
     def _guarded(self) -> Iterator[None]:
         state = _State(self.parts)
         self.was_training = state.training
+        if self.dropping is not None:
+            self.dropping.found.meet(self._made)
         try:
             state.settle()
             yield
@@ -434,32 +446,3 @@ def _set_random_state(state: tuple[Any, ...]) -> None:
         torch.cuda.set_rng_state_all(state[1])
     np.random.set_state(state[2])
     random.setstate(state[3])
-
-
-def _argument_names(module: nn.Module) -> tuple[tuple[str, ...], bool]:
-    """The names ``forward`` takes its inputs by, in order, and whether it takes any others too."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return tuple(argument.name for argument in module.forward.schema.arguments[1:]), False  # pyright: ignore[reportFunctionMemberAccess]
-    return _names_in_signature(getattr(module.forward, "__func__", module.forward))
-
-
-@lru_cache(maxsize=256)
-def _names_in_signature(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
-    """Kept per function, because reading a signature takes as long as running a small network."""
-    try:
-        parameters = list(inspect.signature(forward).parameters.values())
-    except (TypeError, ValueError):  # a forward written in C has no signature
-        return (), False
-    parameters = parameters[1:] if parameters and parameters[0].name == "self" else parameters
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-    return tuple(p.name for p in parameters if p.kind in kinds), anything
-
-
-def _exported_keywords(module: nn.Module) -> tuple[str, ...] | None:
-    """The inputs that an exported program takes by name only, all others by place; None for any other module."""
-    spec = getattr(module, "_in_spec", None)
-    if spec is None or not hasattr(spec, "children"):
-        return None
-    parts = spec.children()
-    return tuple(parts[1].context) if len(parts) == 2 and parts[1].context else ()

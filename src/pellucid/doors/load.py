@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..backends.dropout import Draws
 from ..backends.skops_files import load_estimator, refuse_pickled
 from ..backends.torch_files import Factory, LoadedModule, kind_of, load_module
 from ..backends.transformers_files import is_folder, open_folder
@@ -67,6 +68,7 @@ def load(
     trust: bool = False,
     output: str | int | None = None,
     name: str = "",
+    stochastic: bool | int | Draws = False,
 ) -> Model:
     """A network from a file, without running anything that the file holds.
 
@@ -84,6 +86,7 @@ def load(
     trust: allow this one file to be unpickled, which can run any program it holds.
     output: which of several outputs is meant.
     name: what to call the model; by default its file or factory.
+    stochastic: keep dropout on, as in :func:`pellucid.wrap`.
 
     Raises :class:`LoadError` with what to do instead where the file is refused.
     """
@@ -98,18 +101,20 @@ def load(
             fix='give "package.module:factory" first',
         )
     elif is_folder(Path(path)):
-        return wrap(open_folder(Path(path), output=output, name=name), encoding=encoding, outputs=outputs)
+        return wrap(
+            open_folder(Path(path), output=output, name=name), encoding=encoding, outputs=outputs, stochastic=stochastic
+        )
     elif (opener := FRAMEWORKS.get(Path(path).suffix.lower())) is not None:
         found = opener(Path(path), trust=trust, output=output, name=name or Path(path).stem)
         if outputs is not None:
             found.labels = None  # names from the user count for more than names from a file
-        return wrap(found, encoding=encoding, outputs=outputs)
+        return wrap(found, encoding=encoding, outputs=outputs, stochastic=stochastic)
     else:
         found = _estimator(Path(path), trust) or load_module(path, trust=trust)
         label = Path(path).stem
     if isinstance(found, LoadedModule) and not found.training:
         found.module.eval()  # it was loaded to be used; the mode in which it was built or saved says nothing
-    return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label)
+    return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label, stochastic=stochastic)
 
 
 def _estimator(path: Path, trust: bool) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from ..backends.dropout import Draws
 from ..backends.estimator import asked, estimator_model
 from ..backends.function import FunctionModel
 from ..backends.image_processor import ImageProcessor, is_image_processor
@@ -34,6 +35,7 @@ def wrap(
     output: str | int | None = None,
     name: str = "",
     parameters: Any = None,
+    stochastic: bool | int | Draws = False,
 ) -> Model:
     """A module or a function as a model.
 
@@ -48,9 +50,15 @@ def wrap(
     output: which of several outputs is meant (a key of a dict, an attribute, a place in a tuple).
     parameters: those of a JAX function, whose first argument they are: ``wrap(module.apply, parameters=variables)``
         of a Flax module. Such a function has gradients.
+    stochastic: keep the dropout of a torch module on, and explain the mean of 30 thinned networks (or of so many, or
+        ``pellucid.Draws(50, seed=1)``), with what they differ by; all else stays in evaluation mode.
 
     Raises :class:`ModelError` for anything else.
     """
+    draws = Draws.of(stochastic)
+    if draws is not None:
+        how: dict[str, Any] = {"encoding": encoding, "outputs": outputs, "output": output, "name": name}
+        return _keeping_dropout(wrap(model, parameters=parameters, **how), draws)
     labels = None if outputs is None else _distinct(outputs)
     found = None if encoding is None else as_encoding(encoding)
     if isinstance(model, Model) and parameters is None:
@@ -87,6 +95,18 @@ def wrap(
             fix="give a torch module, a function of a batch, or a path to pellucid.load",
         )
     return FunctionModel(model, name=name, labels=labels, encoding=found, output=chosen)
+
+
+def _keeping_dropout(model: Model, draws: Draws) -> Model:
+    """Raises :class:`ModelError` for what has no dropout that can be reached."""
+    if type(model) not in (TorchModel, TokenModel):
+        raise ModelError(
+            f"stochastic= keeps the dropout of torch modules on, and this is a {type(model).__name__}",
+            where=model.name,
+            fix="wrap the torch module as it was trained",
+        )
+    assert isinstance(model, TorchModel)
+    return model.keeping_dropout(draws)
 
 
 def _taking_parameters(model: Any) -> Callable[..., Any]:

@@ -53,6 +53,11 @@ class Budget:
         """Evaluations per explained number; None where there is no limit."""
         return self.evaluations if self.decided is None else self.decided
 
+    def halved(self) -> Budget:
+        """Half of the rows and seconds of the whole call; what each number may cost stays."""
+        rows = None if self.rows is None else max(1, self.rows // 2)
+        return replace(self, rows=rows, seconds=None if self.seconds is None else self.seconds / 2)
+
     def settled(self, rows: int, seconds_per_row: float) -> Budget:
         """The same budget with its limits turned into evaluations of ``rows`` model rows each, over the whole call."""
         limits = [] if self.evaluations is None else [self.evaluations]

@@ -25,6 +25,7 @@ from .estimate import Estimate, Estimator
 from .first_pass import First, binding, first_pass, first_walk, single_reference
 from .inside import Look, Places
 from .listener import Listener, Silent
+from .members import with_members
 from .memory import CACHE
 from .session import Session
 from .walking import Asked, walk_of
@@ -172,7 +173,7 @@ def learned_cautions(caller: Caller) -> list[Caution]:
         cautions.append(Caution.of("output_chosen", "note", name=chosen["name"]))
     if getattr(caller.model, "fixed_mode", False):
         cautions.append(Caution.of("fixed_training", "yellow"))
-    elif getattr(caller.model, "was_training", False):
+    elif getattr(caller.model, "was_training", False) and not caller.model.cautions():
         cautions.append(Caution.of("train_mode", "note"))
     return cautions
 
@@ -197,22 +198,34 @@ def explain(
     seed: int = 0,
     budget: Budget | int | None = None,
     listener: Listener | None = None,
+    bound: BoundTarget | None = None,
 ) -> Answer:
     """Explain every row of ``problem`` by ``method``; the record is of the kind that the method answers with.
+
+    ``bound`` replaces the binding of the target. Of a mean of networks each is explained too, to say what they differ
+    by; limits of rows and seconds are halved between the two.
 
     Raises :class:`NotApplicable`, :class:`TargetError`, :class:`BudgetError`, :class:`NotFiniteError`.
     """
     refuse_unmet_needs(method, problem)
-    budget = Budget.of(budget)
+    budget, members = Budget.of(budget), problem.model.members
+    budget = budget.halved() if members else budget
     began = time.perf_counter()
     with opened(
-        problem, method.name, seed=seed, budget=budget, listener=listener, slopes=method.at_rows, look=method.look,
-        manner=method.manner, ends=_asks_nobody(method, problem),
+        problem, method.name, seed=seed, budget=budget, listener=listener, bound=bound, slopes=method.at_rows,
+        look=method.look, manner=method.manner, ends=_asks_nobody(method, problem),
     ) as run:  # fmt: skip
         estimates = [
             (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts
         ]
-        return _sealed(problem, method, run, estimates, seed, time.perf_counter() - began)
+        found = _sealed(problem, method, run, estimates, seed, time.perf_counter() - began)
+        asked = run.target.take(np.argsort(run.order).tolist())
+
+    def apart(each: Problem, rows: np.ndarray) -> Answer:
+        own = asked.take(rows.tolist())
+        return explain(each, method, seed=seed, budget=run.budget, listener=listener, bound=own)
+
+    return found if members is None else with_members(found, problem, members, apart, order_cautions)
 
 
 def _checked(estimate: Estimate, session: Session, method: Estimator) -> Estimate:
@@ -253,7 +266,7 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         arrays["gaps"] = completeness_gap(values, base, full) if _complete(method, estimates) else None
         cautions += gap_cautions(method.name, arrays["gaps"])
     if issubclass(kind, Explanation):
-        cautions += _order_cautions(method.name, arrays)
+        cautions += order_cautions(method.name, arrays["attributions"], arrays.get("errors"))
         arrays["pooling"] = estimates[0][2].pooling or method.pooling
     cautions += [caution for _, _, estimate in estimates for caution in estimate.cautions]
     back = np.argsort(run.order)
@@ -392,9 +405,8 @@ def _value_cautions(base: np.ndarray, full: np.ndarray, kind: str) -> list[Cauti
     return found
 
 
-def _order_cautions(method: str, arrays: dict[str, Any]) -> list[Caution]:
-    """A note on rows whose first :data:`FIRST` contributions could stand in another order."""
-    values, errors = arrays["attributions"], arrays.get("errors")
+def order_cautions(method: str, values: np.ndarray, errors: np.ndarray | None) -> list[Caution]:
+    """A note on rows whose first :data:`FIRST` contributions ``[N, n, T]`` could stand in another order."""
     if errors is None or values.shape[1] < 2 or not np.nansum(errors):
         return []
     rows = int(order_is_open(values, errors, FIRST).any(1).sum())

@@ -64,6 +64,11 @@ class Model(ABC):
         """Changes whenever the weights or the parts do; what was learned about an older version is dropped."""
         return ()
 
+    @property
+    def members(self) -> Members | None:
+        """The networks whose outputs this model's are the mean of; None where it is no such mean."""
+        return None
+
     def preflight(self, rows: Any) -> Preflight:
         """What this model is found to be on a few of ``rows``; see :func:`pellucid.preflight`."""
         from ..studies.preflight import preflight
@@ -93,6 +98,15 @@ class Model(ABC):
     def place(self, rows: Rows) -> Rows:
         """``rows`` on the device and in the float type the model computes in."""
         return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """The networks that a mean is of: ``model``, whose rows say by the tensor ``name`` which of ``count`` they ask."""
+
+    model: Model
+    name: str
+    count: int
 
 
 class Differentiable(Model):

@@ -25,12 +25,14 @@ class Explanation(Answer):
     Attributes
     ----------
     attributions: ``Float64[N, n, T]``; NaN where a row has fewer than n players.
-    errors: ``Float64[N, n, T]`` standard errors, or None for a method that does not sample.
+    errors: ``Float64[N, n, T]`` standard errors, or None where nothing was sampled: neither by the method, nor networks
+        whose mean was explained.
     gaps: ``Float64[N, T]``, |Σφ − (full − base)| over max(Σ|φ|, |full − base|); NaN where
         the method does not promise that its contributions add up.
     maps: ``Float64[N, h, w, T]``, what the method found on a grid of its own, coarser than the rows, before it was laid
         over the players; None for a method that needs none.
-    spreads: ``Float64[N, n, T]``, how far apart the values lie that other starts of the path give, where it was asked.
+    spreads: ``Float64[N, n, T]``, how far apart the values lie that other starts of the path give, where it was asked;
+        of a mean of networks, the standard deviation over them.
     pooling: how element values became a player's: ``"sum"`` or ``"norm"``.
     """
 
@@ -58,12 +60,12 @@ class Explanation(Answer):
 
     @property
     def stderr(self) -> np.ndarray | None:
-        """Standard errors in the shape of ``values``; None for a method that does not sample."""
+        """Standard errors in the shape of ``values``; None where nothing was sampled."""
         return None if self.errors is None else self._shaped(self.errors)
 
     @property
     def spread(self) -> np.ndarray | None:
-        """How far the values of several starts lie apart, in the shape of ``values``; None where not asked."""
+        """How far the values of several starts, or networks, lie apart, in the shape of ``values``, or None."""
         return None if self.spreads is None else self._shaped(self.spreads)
 
     @property

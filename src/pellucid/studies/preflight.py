@@ -121,7 +121,7 @@ def _lacking(kind: Any, problem: Problem, found: Probed) -> str:
 
 def _cautions(found: Probed, read: str, steep: bool) -> tuple[Caution, ...]:
     """What to be careful of; what the caller has learned comes first."""
-    cautions = list(found.cautions)
+    cautions = [*found.cautions, *found.problem.model.cautions()]
     known = {caution.code for caution in cautions}
     if found.unstable and "not_repeatable" not in known:
         cautions.append(Caution.of("not_repeatable", "red", difference=found.unstable))

@@ -1,0 +1,393 @@
+"""Thinned networks: a pass in which dropout is on and leaves out what numbers say, not what chance says.
+
+Every call of dropout, wherever it stands in a module's code, goes through one of torch's functions, and a mode sees
+them all: layers, functions, the weights of attention, what recurrent layers do between themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..records.errors import ModelError
+
+RANDOM = torch.Tag.nondeterministic_seeded
+LEFT = -1.7580993408473766
+"""What a unit that alpha dropout leaves out answers with: −λα of SELU (Klambauer et al. 2017, arXiv 1706.02515)."""
+MOST = 2**28
+"""Bytes of masks that are kept; beyond it they are made again."""
+
+
+class Site(NamedTuple):
+    """A call in the code: the module whose ``forward`` makes it, the function, the line."""
+
+    path: str
+    kind: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path or 'forward'} ({self.kind})"
+
+
+class Call(NamedTuple):
+    """One call of dropout in a pass: the share it leaves out where it is ``on``, the shape of what it decides on."""
+
+    site: Site
+    rate: float
+    shape: tuple[int, ...]
+    on: bool
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where a network drops.
+
+    Attributes
+    ----------
+    rates: the sites that drop in training, and their rates.
+    axes: the axis that rows stand on in what each site is given; None where it is the same for all rows.
+    off: sites that do not drop in training either.
+    noise: where training draws at random in other ways.
+    """
+
+    rates: Mapping[Site, float] = field(default_factory=dict)
+    axes: Mapping[Site, int | None] = field(default_factory=dict)
+    off: frozenset[Site] = frozenset()
+    noise: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(str, self.rates)))
+
+
+class Stays(NamedTuple):
+    """Where units stay (1) or not (0), to be broadcast, and the share that is left out."""
+
+    units: Tensor
+    rate: float
+
+    def of(self, x: Tensor) -> Tensor:
+        """What stays, the larger for what does not (Srivastava et al. 2014)."""
+        return x * (self.units / (1 - self.rate)) if self.rate < 1 else x * self.units
+
+    def of_normalised(self, x: Tensor) -> Tensor:
+        """Alpha dropout (Klambauer et al. 2017): mean and variance stay those of a self-normalising network."""
+        if self.rate >= 1:
+            return x * self.units
+        a = ((1 - self.rate) * (1 + self.rate * LEFT**2)) ** -0.5
+        return x * (a * self.units) + a * LEFT * (1 - self.units - self.rate)
+
+
+Pick = Callable[[Tensor], Tensor]
+
+
+class Unseen(Exception):
+    """A pass came to dropout where no pass was seen to come before."""
+
+
+class Masks:
+    """The masks of one row: a fixed function of (seed, draw, site, number of the call, place in the row).
+
+    A place has the same fate in rows of any length, so that a text that is filled up keeps its masks.
+    """
+
+    def __init__(self, seed: int, draws: int):
+        self.seed, self.draws = seed, draws
+        self._known: dict[Any, Tensor] = {}
+        self._bytes = 0
+
+    def of(self, words: tuple[Any, ...], shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
+        """``Bool[draws, *shape]``: True where a unit stays."""
+        key = (words, shape, rate, like.device)
+        if key not in self._known:
+            drawn = [uniform((self.seed, draw, *words), shape) >= rate for draw in range(self.draws)]
+            made = torch.from_numpy(np.stack(drawn)).to(like.device)
+            if self._bytes + made.nbytes > MOST:
+                self._known, self._bytes = {}, 0
+            self._known[key] = made
+            self._bytes += made.nbytes
+        return self._known[key]
+
+
+def uniform(words: tuple[Any, ...], shape: Sequence[int]) -> np.ndarray:
+    """Numbers in [0, 1) ``Float64[*shape]`` that words and a place name: splitmix64 (Steele et al. 2014) of each."""
+    start = blake2b(repr(words).encode(), digest_size=8).digest()
+    found = np.frombuffer(start, np.uint64)
+    for size in shape:
+        found = _mixed(found[..., None] + (np.arange(size, dtype=np.uint64) + np.uint64(1)) * np.uint64(GOLDEN))
+    return (found.reshape(tuple(shape)) >> np.uint64(11)) * 2.0**-53
+
+
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _mixed(words: np.ndarray) -> np.ndarray:
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+# Modes -------------------------------------------------------------------------------------
+
+
+class _Meeting(TorchFunctionMode, ABC):
+    """Meets every call of dropout in a pass; ``paths`` are the network's modules by their ids."""
+
+    def __init__(self, paths: Mapping[int, str]):
+        super().__init__()
+        self.paths = paths
+
+    @abstractmethod
+    def stays(self, kind: str, shape: Sequence[int], rate: float, on: bool, like: Tensor) -> Stays | None:
+        """What stays of a tensor ``like`` this one, told for ``shape``; None where all of it does."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        meet = MET.get(func)
+        return func(*args, **(kwargs or {})) if meet is None else meet(self, func, args, kwargs or {})
+
+    def site(self, kind: str) -> Site:
+        """Where the function that is being called is called from."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_varnames[:1] == ("self",):
+                owner = frame.f_locals.get("self")
+                if isinstance(owner, nn.Module) and id(owner) in self.paths:
+                    return Site(self.paths[id(owner)], kind, frame.f_lineno)
+            frame = frame.f_back
+        return Site("", kind, 0)
+
+
+class Looking(_Meeting):
+    """Writes the calls down and leaves nothing out; ``noise`` is what :class:`Noticing` saw drawn at random."""
+
+    def __init__(self, paths: Mapping[int, str]):
+        super().__init__(paths)
+        self.calls: list[Call] = []
+        self.noise: list[str] = []
+
+    def stays(self, kind: str, shape: Sequence[int], rate: float, on: bool, like: Tensor) -> None:
+        self.calls.append(Call(self.site(kind), float(rate), tuple(shape), bool(on) and rate > 0))
+
+
+class Noticing(TorchDispatchMode):
+    """Writes down where else a pass draws at random."""
+
+    def __init__(self, looking: Looking):
+        super().__init__()
+        self.looking = looking
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if RANDOM in getattr(func, "tags", ()):
+            self.looking.noise.append(str(self.looking.site(func.name().split("::")[-1].split(".")[0])))
+        return func(*args, **(kwargs or {}))
+
+
+class Thinned(_Meeting):
+    """One pass of ``count`` rows, each through the network that a draw leaves.
+
+    ``pick`` makes of the masks of all draws ``[m, …]`` those of the rows, ``[count, …]``; ``[1, …]`` is for all rows.
+    """
+
+    def __init__(self, paths: Mapping[int, str], sites: Sites, masks: Masks, count: int, pick: Pick):
+        super().__init__(paths)
+        self.sites, self.masks, self.count, self.pick = sites, masks, count, pick
+        self.numbers: Counter[tuple[str, str]] = Counter()
+
+    def stays(self, kind: str, shape: Sequence[int], rate: float, on: bool, like: Tensor) -> Stays | None:
+        site = self.site(kind)
+        if site in self.sites.off:
+            return None
+        if site not in self.sites.rates:
+            raise Unseen(str(site))
+        where = (site.path, site.kind)
+        self.numbers[where] += 1
+        rate = float(rate) or self.sites.rates[site]
+        units = self._laid((*where, self.numbers[where]), site, list(shape), rate, like)
+        return Stays(units.to(like.dtype), rate)
+
+    def _laid(self, words: tuple[Any, ...], site: Site, shape: list[int], rate: float, like: Tensor) -> Tensor:
+        """The masks of the rows, laid along the axis of ``shape`` that they stand on."""
+        axis = self.sites.axes[site]
+        lines = shape[axis or 0] // self.count
+        if axis is not None:
+            if lines * self.count != shape[axis]:
+                raise ModelError(
+                    f"dropout met {shape[axis]} lines of {self.count} rows", where=str(site), fix="explain row by row"
+                )
+            shape[axis] = lines
+        masks = self.pick(self.masks.of(words, tuple(shape), rate, like))
+        if axis is None or (len(masks) == 1 and self.count == 1):
+            return masks[0]
+        if len(masks) == 1 and lines > 1:
+            masks = masks.expand(self.count, *shape)
+        return masks.movedim(0, axis).flatten(axis, axis + 1)
+
+
+# Functions that drop -----------------------------------------------------------------------
+
+Meet = Callable[[_Meeting, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class _Dropout:
+    """A function that drops elements, or whole channels (``of_channels``), of its only tensor."""
+
+    kind: str
+    flag: str = "training"
+    default: bool = True
+    of_channels: bool = False
+    alpha: bool = False
+    in_place: bool = False
+
+    def __call__(self, mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        given = dict(zip(("input", "p", self.flag, "inplace"), args, strict=False)) | kwargs
+        x: Tensor = given["input"]
+        shape = list(x.shape)
+        if self.of_channels:
+            lead = 1 if self.kind == "dropout1d" and x.ndim == 2 else 2
+            shape[lead:] = [1] * (x.ndim - lead)
+        stays = mode.stays(self.kind, shape, given.get("p", 0.5), given.get(self.flag, self.default), x)
+        if stays is None:
+            return x
+        made = stays.of_normalised(x) if self.alpha else stays.of(x)
+        return x.copy_(made) if self.in_place or given.get("inplace", False) else made
+
+
+def _product(mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """``scaled_dot_product_attention``, which drops weights; it is written out, because fused it keeps them inside."""
+    names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+    given = dict(zip(names, args, strict=False)) | kwargs
+    q, k, v = given["query"], given["key"], given["value"]
+    rate = given.get("dropout_p", 0.0)
+    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2]) if not given.get("enable_gqa") else q.shape[:-2]
+    stays = mode.stays("attention", (*lead, q.shape[-2], k.shape[-2]), rate, rate > 0, q)
+    if stays is None:
+        return (
+            func(*args, **{**kwargs, "dropout_p": 0.0}) if len(args) < 5 else func(*args[:4], 0.0, *args[5:], **kwargs)
+        )
+    if given.get("enable_gqa"):
+        k, v = (part.repeat_interleave(q.shape[-3] // part.shape[-3], -3) for part in (k, v))
+    scale = given.get("scale")
+    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    mask = given.get("attn_mask")
+    if given.get("is_causal"):
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    return stays.of(scores.softmax(-1)) @ v
+
+
+_ATTENTION = (
+    "query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
+    "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias", "training",
+)  # fmt: skip
+
+
+def _attention(
+    mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor | None]:
+    """``multi_head_attention_forward``: torch gives the weights, and the values are summed by what stays of them."""
+    given = dict(zip(_ATTENTION, args, strict=False)) | kwargs
+    query, value, heads = given["query"], given["value"], given["num_heads"]
+    given |= {"training": False, "need_weights": True, "average_attn_weights": False}
+    asked, averaged = kwargs.get("need_weights", True), kwargs.get("average_attn_weights", True)
+    alone = query.ndim == 2
+    b, sources = (1 if alone else query.shape[1]), given["key"].shape[0]
+    sources += (given["bias_k"] is not None) + bool(given["add_zero_attn"])
+    rate, on = given["dropout_p"], kwargs.get("training", args[13] if len(args) > 13 else True)
+    stays = mode.stays("attention", (b, heads, query.shape[0], sources), rate, on, query)
+    if stays is None:
+        return func(*args[:13], **(kwargs | {"training": False}))
+    _, weights = func(**given)
+    weights = stays.of(weights.unsqueeze(0) if alone else weights)
+    v = _values(given, value.unsqueeze(1) if alone else value, b, heads)
+    out = (weights @ v).permute(2, 0, 1, 3).reshape(query.shape)
+    out = F.linear(out, given["out_proj_weight"], given["out_proj_bias"])
+    weights = weights.mean(1) if averaged else weights
+    return out, (weights.squeeze(0) if alone else weights) if asked else None
+
+
+def _values(given: Mapping[str, Any], value: Tensor, b: int, heads: int) -> Tensor:
+    """The values of attention ``Float[b, heads, S, E / heads]`` from ``Float[S, b, ·]``."""
+    width = given["query"].shape[-1]
+    own = given.get("use_separate_proj_weight", False)
+    weight = given["v_proj_weight"] if own else given["in_proj_weight"][-width:]
+    bias = None if given["in_proj_bias"] is None else given["in_proj_bias"][-width:]
+    v = F.linear(value, weight, bias)
+    if given["bias_v"] is not None:
+        v = torch.cat([v, given["bias_v"].expand(1, b, width)])
+    if given["add_zero_attn"]:
+        v = torch.cat([v, torch.zeros_like(v[:1])])
+    return v.reshape(len(v), b, heads, width // heads).permute(1, 2, 0, 3)
+
+
+def _recurrent(mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Recurrent layers on top of each other, which drop what each gives the next: run one by one."""
+    packed = not isinstance(args[3], (bool, int))
+    layers, rate, on = args[5:8] if packed else args[4:7]
+    if layers == 1:
+        return func(*args, **kwargs)
+    if packed:
+        if mode.stays("between layers", (1,), rate, on, args[0]) is None:
+            return func(*args, **kwargs)
+        raise ModelError(
+            "dropout between recurrent layers cannot be kept on in packed sequences",
+            where=str(mode.site("between layers")),
+            fix="give the sequences filled up, or stochastic=False",
+        )
+    x, states, weights, has_bias, _, _, _, both, batch_first = args
+    several = isinstance(states, (tuple, list))
+    held, each, ways = (states if several else (states,)), len(weights) // layers, 1 + both
+    ends: list[tuple[Tensor, ...]] = []
+    for layer in range(layers):
+        start = tuple(state[layer * ways : (layer + 1) * ways] for state in held)
+        own = weights[layer * each : (layer + 1) * each]
+        x, *end = func(x, start if several else start[0], own, has_bias, 1, 0.0, False, both, batch_first)
+        ends.append(tuple(end))
+        if layer < layers - 1:
+            stays = mode.stays("between layers", x.shape, rate, on, x)
+            x = x if stays is None else stays.of(x)
+    return (x, *(torch.cat(parts) for parts in zip(*ends, strict=True)))
+
+
+MET: dict[Any, Meet] = {
+    F.dropout: _Dropout("dropout"),
+    F.dropout1d: _Dropout("dropout1d", of_channels=True),
+    F.dropout2d: _Dropout("dropout2d", of_channels=True),
+    F.dropout3d: _Dropout("dropout3d", of_channels=True),
+    F.alpha_dropout: _Dropout("alpha_dropout", default=False, alpha=True),
+    F.feature_alpha_dropout: _Dropout("feature_alpha_dropout", default=False, of_channels=True, alpha=True),
+    torch.dropout: _Dropout("dropout", "train"),
+    torch.dropout_: _Dropout("dropout", "train", in_place=True),
+    torch.feature_dropout: _Dropout("feature_dropout", "train", of_channels=True),
+    torch.feature_dropout_: _Dropout("feature_dropout", "train", of_channels=True, in_place=True),
+    torch.alpha_dropout: _Dropout("alpha_dropout", "train", alpha=True),
+    torch.alpha_dropout_: _Dropout("alpha_dropout", "train", alpha=True, in_place=True),
+    torch.feature_alpha_dropout: _Dropout("feature_alpha_dropout", "train", of_channels=True, alpha=True),
+    torch.feature_alpha_dropout_: _Dropout(
+        "feature_alpha_dropout", "train", of_channels=True, alpha=True, in_place=True
+    ),
+    F.scaled_dot_product_attention: _product,
+    F.multi_head_attention_forward: _attention,
+    torch.lstm: _recurrent,
+    torch.gru: _recurrent,
+    torch.rnn_tanh: _recurrent,
+    torch.rnn_relu: _recurrent,
+}  # pyright: ignore[reportAssignmentType]
+"""Every function of torch through which dropout is done."""
