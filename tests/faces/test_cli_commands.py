@@ -242,13 +242,13 @@ def test_evaluate_finds_the_rows_of_a_record(typed: Run, files: Path) -> None:
 
 
 def test_evaluate_takes_values_made_elsewhere(typed: Run, files: Path) -> None:
-    np.save(files / "made.npy", np.random.default_rng(0).normal(size=(4, 3)))
-    code, out, _ = typed("evaluate", *question(files), "made.npy", "--rows", "0:4", "--metrics", "abpc", "--json")
+    np.save(files / "made.npy", np.random.default_rng(0).normal(size=(8, 3)))
+    code, out, _ = typed("evaluate", *question(files), "made.npy", "--rows", "0:8", "--metrics", "abpc", "--json")
     assert code == 0
     assert json.loads(out)["scores"][0]["status"] == "control is better"  # random numbers: another draw did better
     code, _, err = typed("evaluate", *question(files), "made.npy")
     assert code == 2
-    assert "--rows 0:4" in err
+    assert "--rows 0:8" in err
 
 
 def test_compare_ranks_and_lists_what_failed(typed: Run, files: Path) -> None:

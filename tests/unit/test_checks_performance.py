@@ -36,9 +36,9 @@ def codes(findings) -> list[tuple[str, str]]:
 def test_the_main_sentence():
     found = Performance().run(answers(classes=2))
     assert codes(found) == [("performance", "note")]
-    assert found[0].text().startswith("The model is right for 93.0% of the 114 test rows (95% interval 87.7% to 9")
+    assert found[0].text().startswith("The model is right for 93.0% of the 114 test rows (95% interval 86.8% to 96.4%)")
     assert found[0].text().endswith("always answering “0” would be right for 50.0%.")
-    assert found[0].text("zh").startswith("在 114 行测试数据中，模型答对 93.0%（95% 置信区间 87.7% 至 9")
+    assert found[0].text("zh").startswith("在 114 行测试数据中，模型答对 93.0%（95% 置信区间 86.8% 至 96.4%）")
 
 
 def test_another_part_is_named():
@@ -140,8 +140,48 @@ def test_perfect_answers_still_have_doubt():
     value, low, high = finding.metrics["accuracy"]
     assert (value, high) == (1.0, 1.0)
     assert low == pytest.approx(50 / (50 + 1.959964**2), abs=1e-4)
-    assert finding.tables["classes"][0]["recall_low"] < 1
-    assert finding.metrics["roc_auc"][0] == 1.0
+    classes = finding.tables["classes"][0]
+    assert all(classes[f"{name}_low"] < classes[name] == classes[f"{name}_high"] for name in ("recall", "f1"))
+    for name in ("balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "roc_auc"):
+        value, low, high = finding.metrics[name]
+        assert value == pytest.approx(1.0) and 0.8 < low < 0.99 and high == pytest.approx(1.0), name
+    assert math.isnan(finding.metrics["average_precision"][1])  # none is known, and none of width zero is given
+    better, worse = (CHECK.run(answers(50, wrong))[0].metrics["accuracy"] for wrong in (0, 1))
+    assert better[1] > worse[1]
+
+
+def test_slices_of_perfect_answers_have_doubt_too():
+    found = CHECK.run(answers(40, 0, slices={"first": np.arange(40) < 20}))
+    (row,) = found[0].tables["slices"]
+    assert row["accuracy_low"] < 0.9 and row["balanced_accuracy_low"] < 0.9 and row["f1_macro_low"] < 0.95
+
+
+@pytest.mark.parametrize(("rows", "wrong"), [(2, 0), (2, 2), (5, 0), (5, 2)])
+def test_from_a_few_rows_nothing_is_said_of_chance(rows: int, wrong: int):
+    found = codes(CHECK.run(answers(rows, wrong)))
+    assert ("performance_too_few_rows", "note") in found and "red" not in dict(found).values()
+
+
+def test_too_few_rows_are_told_and_how_many_are_needed_depends_on_chance():
+    finding = CHECK.run(answers(4, 0))[1]
+    assert finding.text().startswith(
+        "Too few rows to tell whether the model is better than chance: it is right for 100.0%"
+    )
+    assert "行数太少" in finding.text("zh")
+    assert codes(CHECK.run(answers(8, 0)))[0:1] == [("performance", "note")]
+    assert "performance_too_few_rows" not in dict(codes(CHECK.run(answers(8, 0))))
+    labels = np.array([0] * 27 + [1] * 3)  # nine in ten: 30 right ones are no proof
+    case = CheckCase(np.eye(2)[labels] * 0.8 + 0.1, labels)
+    assert "performance_too_few_rows" in dict(codes(CHECK.run(case)))
+    numbers = CheckCase(np.arange(4.0), np.arange(4.0)[::-1].copy(), task="regression")
+    assert ("performance_too_few_numbers", "note") in codes(CHECK.run(numbers))
+
+
+def test_numbers_that_are_all_right_have_no_interval_of_width_zero():
+    exact = CHECK.run(CheckCase(np.arange(30.0), np.arange(30.0), task="regression"))
+    assert codes(exact) == [("performance_exact", "note")]
+    assert all(math.isnan(exact[0].metrics[name][1]) for name in ("mae", "rmse", "r2"))
+    assert "exactly right" in exact[0].text() and "nan" not in exact[0].text()
 
 
 def test_one_class_only():

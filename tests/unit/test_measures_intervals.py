@@ -10,10 +10,13 @@ import pytest
 
 from pellucid.measures import classification as c
 from pellucid.measures.intervals import (
+    area,
     bootstrap,
     clopper_pearson,
+    dice,
     difference_of_means,
     difference_of_shares,
+    mean_of_figures,
     percentiles,
     wilson,
 )
@@ -134,6 +137,34 @@ def test_clopper_pearson_agrees_with_the_beta_quantiles():
     assert all(map(math.isnan, clopper_pearson(0, 0)))
     with pytest.raises(InputError, match="successes"):
         clopper_pearson(3, 2)
+
+
+def test_an_overlap_is_a_share_of_what_is_in_either():
+    low, high = dice(8, 20)  # 8 of the 12 rows in either: 0.391 to 0.862
+    share = wilson(8, 12)
+    assert (low, high) == pytest.approx((2 * share[0] / (1 + share[0]), 2 * share[1] / (1 + share[1])))
+    assert dice(10, 20)[1] == 1.0 and 0.8 < dice(10, 20)[0] < 0.9
+    assert all(map(math.isnan, dice(0, 0)))
+
+
+def test_an_area_under_the_curve_has_an_interval_at_its_end_and_covers_the_truth():
+    low, high = area(1.0, 10, 10)
+    assert high == 1.0 and 0.7 < low < 0.95 and area(1.0, 100, 100)[0] > low
+    assert all(map(math.isnan, area(1.0, 0, 5))) and area(0.0, 10, 10) == pytest.approx((0.0, 1 - low))
+    rng, held = np.random.default_rng(0), 0
+    apart = 2.66  # P(N(2.66, 1) > N(0, 1)) = 0.97
+    for _ in range(400):
+        over = (rng.normal(apart, 1, 15)[:, None] > rng.normal(0, 1, 15)).mean()
+        low, high = area(float(over), 15, 15)
+        held += low <= 0.97 <= high
+    assert held >= 370
+
+
+def test_a_mean_of_independent_figures_is_as_sure_as_they_are():
+    ends = np.array([[0.8, 0.9], [0.7, 0.8], [0.9, 0.95]])
+    value, low, high = mean_of_figures(*ends, np.ones(2))
+    assert (value, low) == pytest.approx((0.85, 0.85 - np.hypot(0.1, 0.1) / 2))
+    assert high == pytest.approx(0.85 + np.hypot(0.1, 0.05) / 2)
 
 
 def test_differences():

@@ -23,10 +23,21 @@ X = torch.randn(12, 4)
 
 def test_a_score_that_cannot_be_told_from_a_control_is_not_called_ok() -> None:
     level = Caution.of("beaten_by_control", "yellow", method="lime", control="random", metric="abpc")
-    fields = {"method": "lime", "metric": "abpc", "values": np.array([0.5]), "better": "higher"}
+    fields = {"method": "lime", "metric": "abpc", "values": np.full(5, 0.5), "better": "higher"}
     assert Score(**fields, controls={"random": 0.4}).verdict == "ok"
     assert Score(**fields, controls={"random": 0.4}, warnings=(level,)).verdict == "no better than a control"
     assert Score(**fields, controls={"random": 0.6}, warnings=(level,)).verdict == "control is better"
+
+
+@pytest.mark.parametrize("control", [0.4, 0.5, 0.6])
+def test_from_two_rows_nothing_is_said_of_controls(control: float) -> None:
+    two = {"method": "lime", "metric": "abpc", "values": np.array([0.5, 0.5]), "better": "higher"}
+    assert Score(**two, controls={"random": control}).verdict == "too few rows to tell"
+    assert Score(**two).verdict == "ok"
+    assert Score(**(two | {"better": "neither"}), controls={"random": control}).verdict == "ok"
+    found = pellucid.evaluate(NET, X[:2], np.zeros((2, 4)), removal="zeros", target=0, metrics=["comprehensiveness"])
+    assert [caution.code for caution in found.warnings if caution.code == "beaten_by_control"] == []
+    assert found.to_frame()["status"].tolist() == ["too few rows to tell"]
 
 
 def test_few_rows_claim_no_dead_units() -> None:

@@ -10,7 +10,15 @@ import numpy as np
 
 from ..measures import classification as of_classes
 from ..measures import regression as of_numbers
-from ..measures.intervals import bootstrap, difference_of_means, difference_of_shares, wilson
+from ..measures.intervals import (
+    area,
+    bootstrap,
+    dice,
+    difference_of_means,
+    difference_of_shares,
+    mean_of_figures,
+    wilson,
+)
 from ..measures.thinning import thinned
 from ..measures.weights import mean
 from ..records.finding import Finding
@@ -33,6 +41,14 @@ OF_CLASSES = (
     "above_chance",
 )
 OF_EACH_CLASS = ("precision", "recall", "f1")
+OF_MEANS = {
+    "balanced_accuracy": "recall",
+    "recall_macro": "recall",
+    "precision_macro": "precision",
+    "f1_macro": "f1",
+    "f1_weighted": "f1",
+}
+"""Means over the classes, and of what."""
 OF_NUMBERS = ("mae", "rmse", "r2", "mae_above_chance")
 OF_SLICES = {"classification": ("accuracy", "balanced_accuracy", "f1_macro"), "regression": ("mae", "rmse", "r2")}
 DRAWN_CLASSES = 10
@@ -45,7 +61,10 @@ class Performance(Check):
 
     Chance is what the best constant answer reaches on the same rows: the most frequent class, or the
     median. A model is called no better than chance (red) when the interval of its lead over that
-    answer, drawn row by row, includes zero and so does that of its ranking (ROC-AUC over ½) or its R².
+    answer, drawn row by row, includes zero and so does that of its ranking (ROC-AUC over ½) or its R². Where the rows
+    are so few that even being right in all of them could be luck, that is said instead.
+    Shares (accuracy, precision, recall, F1 of a class) have score intervals, and so have means over classes and the
+    ROC-AUC where they are perfect: a bootstrap of rows that are all right sees no doubt.
     A slice is called weak (yellow) when it is worse than the rest of the rows beyond a Bonferroni-corrected
     interval, so that a model equally good everywhere is accused in at most about ``1 − level`` of its audits.
 
@@ -55,7 +74,10 @@ class Performance(Check):
 
     name: ClassVar[str] = "performance"
     tasks: ClassVar[tuple[Task, ...]] = ("classification", "regression")
-    source: ClassVar[str] = "Efron & Tibshirani 1993, chapter 13; Newcombe 1998, method 10; Welch 1947"
+    source: ClassVar[str] = (
+        "Efron & Tibshirani 1993, chapter 13; Wilson 1927; Newcombe 1998, method 10; Newcombe 2006, method 5; "
+        "Zou & Donner 2008; Welch 1947"
+    )
 
     draws: Annotated[int, "bootstrap draws behind each interval"] = 1000
     level: Annotated[float, "how often an interval should hold the true value"] = 0.95
@@ -102,6 +124,8 @@ class Performance(Check):
     ) -> Iterator[Finding]:
         if present < 2:
             yield self._say("performance_one_class", "yellow", case, {"name": said["majority"]})
+        elif self._too_few(len(case), said["chance"]):
+            yield self._say("performance_too_few_rows", "note", case, said | _named("accuracy", figures["accuracy"]))
         elif not figures["above_chance"][1] > 0:
             values = said | _named("accuracy", figures["accuracy"])
             auc, auc_low, _ = figures["roc_auc"]
@@ -111,7 +135,7 @@ class Performance(Check):
                 yield self._say("performance_no_better_than_chance", "red", case, values)
 
     def _class_figures(self, case: CheckCase) -> tuple[Figures, dict[str, list[Triple]]]:
-        """All figures from the same draws: by name, and per class."""
+        """All figures by name, and per class."""
         size, majority = len(case.classes), np.bincount(case.labels).argmax()
 
         def statistic(
@@ -131,23 +155,50 @@ class Performance(Check):
                 of_classes.brier(truth, chances, weights),
                 tally.accuracy - mean(truth == majority, weights),
             ]
-            each = [tally.precision, tally.recall, tally.f1]
-            return np.concatenate([np.stack(single, axis=-1), *each], axis=-1)
+            return np.stack(single, axis=-1)
 
         triples = self._triples(statistic, case, case.labels, case.predicted, case.probabilities)
-        single: Figures = dict(zip(OF_CLASSES, triples, strict=False))
-        single["accuracy"] = self._share(single["accuracy"], len(case))
-        rest = triples[len(OF_CLASSES) :]
-        each = {name: rest[i * size : (i + 1) * size] for i, name in enumerate(OF_EACH_CLASS)}
+        single: Figures = dict(zip(OF_CLASSES, triples, strict=True))
         tally = of_classes.tally(case.labels, case.predicted, size)
-        for name, rows in (("precision", tally.guesses), ("recall", tally.truths)):
-            each[name] = [self._share(triple, int(of)) for triple, of in zip(each[name], rows, strict=True)]
-        return single, each
+        single |= self._of_shares(single, tally)
+        if single["roc_auc"][0] == 1.0:
+            single["roc_auc"] = self._perfect_order(tally.truths)
+        if single["average_precision"][0] == 1.0:
+            single["average_precision"] = (1.0, np.nan, np.nan)  # no interval is known there, and none of width zero
+        return single, {name: self._of_each(tally, name) for name in OF_EACH_CLASS}
 
-    def _share(self, triple: Triple, rows: int) -> Triple:
-        """A bootstrap of rows that are all right (or all wrong) sees no doubt; Wilson's interval does."""
-        value = triple[0]
-        return (value, *wilson(value * rows, rows, self.level)) if value in (0.0, 1.0) else triple
+    def _of_each(self, tally: of_classes.Tally, figure: str) -> list[Triple]:
+        """A figure of each class with its score interval."""
+        values = {"precision": tally.precision, "recall": tally.recall, "f1": tally.f1}[figure]
+        if figure == "f1":
+            low, high = dice(tally.hits, tally.truths + tally.guesses, self.level)
+        else:
+            low, high = wilson(tally.hits, tally.guesses if figure == "precision" else tally.truths, self.level)
+        return list(zip(values.tolist(), low.tolist(), high.tolist(), strict=True))
+
+    def _of_shares(self, figures: Figures, tally: of_classes.Tally) -> Figures:
+        """The accuracy with its score interval, and the means over classes where all of them are perfect."""
+        right, rows = float(tally.hits.sum()), float(tally.truths.sum())
+        found: Figures = {"accuracy": (figures["accuracy"][0], *wilson(right, rows, self.level))}
+        present = tally.truths > 0
+        for name, figure in OF_MEANS.items():
+            if name in figures and figures[name][0] == 1.0:
+                ends = np.array(self._of_each(tally, figure))[present].T
+                weights = tally.truths[present] if name == "f1_weighted" else np.ones(int(present.sum()))
+                found[name] = mean_of_figures(ends[0], ends[1], ends[2], weights)
+        return found
+
+    def _perfect_order(self, truths: np.ndarray) -> Triple:
+        """A ROC-AUC of 1, over the classes against the rest, with its interval."""
+        present = truths[truths > 0]
+        ends = [(1.0, *area(1.0, int(count), int(present.sum() - count), self.level)) for count in present]
+        ends = ends[:1] if len(truths) == 2 else ends  # of two classes either says the same
+        values, lows, highs = np.array(ends).T
+        return mean_of_figures(values, lows, highs, np.ones(len(ends)))
+
+    def _too_few(self, rows: int, chance: float) -> bool:
+        """Whether chance alone makes even an answer that is right in every row likely enough to tell nothing."""
+        return chance**rows >= (1 - self.level) / 2
 
     # Numbers -------------------------------------------------------------------------------
 
@@ -157,7 +208,7 @@ class Performance(Check):
         chance = float(np.abs(case.labels - median).mean())
         error = {name: rounded(part) for name, part in _named("mae", figures["mae"]).items()}
         yield self._say(
-            _by_part("performance_error", case),
+            _by_part("performance_error", case) if figures["mae"][0] else "performance_exact",
             "note",
             case,
             error | {"chance": rounded(chance), "unit": _unit(case)},
@@ -168,6 +219,8 @@ class Performance(Check):
         if np.ptp(case.labels) == 0:
             values = {"value": rounded(median), "unit": _unit(case)}
             yield self._say("performance_constant_target", "yellow", case, values)
+        elif self._too_few(len(case), 0.5):
+            yield self._say("performance_too_few_numbers", "note", case, {})
         elif figures["r2"][1] <= 0 and not figures["mae_above_chance"][1] > 0:
             values = {name: rounded(part) for name, part in _named("r2", figures["r2"]).items()}
             yield self._say("performance_no_better_than_constant", "red", case, values)
@@ -180,7 +233,11 @@ class Performance(Check):
             figures = [getattr(of_numbers, name)(truth, predicted, weights) for name in ("mae", "rmse", "r2")]
             return np.stack([*figures, mean(lead, weights)], axis=-1)
 
-        return dict(zip(OF_NUMBERS, self._triples(statistic, case, case.labels, case.predicted), strict=True))
+        triples = self._triples(statistic, case, case.labels, case.predicted)
+        figures: Figures = dict(zip(OF_NUMBERS, triples, strict=True))
+        if figures["mae"][0] == 0.0:  # all right: what is drawn from these rows sees no doubt
+            figures |= {name: (figures[name][0], np.nan, np.nan) for name in ("mae", "rmse", "r2")}
+        return figures
 
     # Slices --------------------------------------------------------------------------------
 
@@ -209,7 +266,7 @@ class Performance(Check):
 
         triples = self._triples(statistic, case, case.labels, case.predicted)
         figures = dict(zip(OF_SLICES["classification"], triples, strict=True))
-        return figures | {"accuracy": self._share(figures["accuracy"], len(case))}
+        return figures | self._of_shares(figures, of_classes.tally(case.labels, case.predicted, size))
 
     def _weak_slices(self, case: CheckCase) -> Iterator[Finding]:
         sizes = {name: int(mask.sum()) for name, mask in case.slices.items()}

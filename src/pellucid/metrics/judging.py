@@ -23,7 +23,7 @@ from ..records.explanation import Explanation
 from ..records.joining import merged
 from ..records.messages import Caution
 from ..records.regions import Regions
-from ..records.score import Score, Scores
+from ..records.score import TELLING, Score, Scores
 from .metric import Case, Explainer, Metric
 
 DRAWS = 10
@@ -329,12 +329,12 @@ def _with_cautions(score: Score, metric: Metric, found: _Found) -> Score:
 def _beaten(score: Score, controls: Mapping[str, np.ndarray]) -> list[Caution]:
     """A caution where the best control does as well: red where it does better, by one standard error or more.
 
-    Both are compared on the rows that both were judged on, pair by pair. Fewer than two tell nothing.
+    Both are compared on the rows that both were judged on, pair by pair. A few of them tell nothing.
     """
     ahead: dict[str, np.ndarray] = {}
     for name, values in controls.items():
         both = np.isfinite(score.values) & np.isfinite(values)
-        if both.sum() > 1:
+        if both.sum() >= TELLING:
             ahead[name] = (score.values - values)[both] * (-1.0 if score.better == "lower" else 1.0)
     if not ahead:
         return []

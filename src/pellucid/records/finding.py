@@ -19,8 +19,7 @@ class Finding:
     ----------
     check: the check's name, e.g. ``"performance"``.
     code, values: the message and what fills it (``catalogue/findings.toml``).
-    metrics: figures, each ``name → (value, low, high)`` with a 95 % bootstrap interval
-        (NaN bounds where none was made).
+    metrics: figures, each ``name → (value, low, high)`` with a 95 % interval (NaN bounds where none is known).
     tables: name → list of rows (dicts), for tables per class and per slice.
     curves: name → ``Float64[points, 2]`` (x, y), for figures.
     part: the rows it speaks of: ``"test"``, or a slice such as ``"sex = female"``.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Better = Literal["higher", "lower", "neither"]
+TELLING = 5
+"""Rows from which on a score is held against a control: of fewer, being ahead in every one is luck in over 1 of 20."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +74,17 @@ class Score:
         return min(known) if self.better == "lower" else max(known)
 
     @property
+    def is_telling(self) -> bool:
+        """Whether it is of enough rows to be held against its controls, where it has some and a better end."""
+        held = self.status == "ok" and self.better != "neither" and np.isfinite(self.control)
+        return not held or np.isfinite(self.values).sum() >= TELLING
+
+    @property
     def verdict(self) -> str:
         """ "failed", "skipped", "control is better" where knowing nothing of the model does better, "no better than a
-        control" where it cannot be told from that, else "ok"."""
+        control" where it cannot be told from that, "too few rows to tell" either of fewer than five, else "ok"."""
+        if not self.is_telling:
+            return "too few rows to tell"
         sign = {"higher": 1.0, "lower": -1.0, "neither": 0.0}[self.better]
         beaten = self.status == "ok" and sign * (self.control - self.value) > 0
         if beaten:

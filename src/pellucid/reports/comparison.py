@@ -60,6 +60,7 @@ def _scores_table(scores: Sequence[Score], words: Words) -> Grid:
         sign = {"higher": 1, "lower": -1, "neither": 0}[score.better]
         known = sign and score.status == "ok" and np.isfinite(score.value) and np.isfinite(score.control)
         beats = ("yes" if (score.value - score.control) * sign > 0 else "no") if known else "unknown"
+        beats = beats if score.is_telling else "few"
         status = words("status_" + score.status.replace(" ", "_")) + (
             f": {cut(score.reason, 120)}" if score.reason else ""
         )
