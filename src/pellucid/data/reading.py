@@ -10,31 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..records.errors import InputError, UnknownName, shorten
+from ..records.errors import InputError, shorten
 from ..records.files import digest, digest_file
-from ..records.schema import Column, Role, Schema
-from .arrays import SPLIT_WORDS, from_archive, own_splits
-from .cells import as_text, column_of, is_text, missing, rows_named
-from .csv_text import MOST_COLUMNS, checked_names, read_cells
+from ..records.schema import Schema
+from .arrays import from_archive
+from .csv_text import MOST_COLUMNS, read_cells
 from .dataset import Dataset, Source, Task
 from .evidence import as_spans, evidence_column, joined_words
 from .image_files import digest_images, from_images
-from .inference import Style, Understood, looks_like_id, understand
+from .inference import Style
 from .json_lines import JSON_LINES, is_json_lines, read_lines
-from .series_table import series_from
-from .splitting import checked_groups, split_rows
-from .texts import looks_like_text, refuse_unusable
+from .table import from_table
 from .wishes import Wishes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .schema_file import ColumnSettings
-
 CSV, PARQUET, NPZ = (".csv", ".tsv", ".txt", ".data"), (".parquet", ".pq"), (".npz",)
 LARGEST_PARQUET = 8 * 2**30
-SPLIT = "split"
-MOST_CLASSES = 20  # whole numbers with more values than this are taken for a quantity
 
 
 def read(
@@ -111,7 +104,7 @@ def read(
         data = _from_lines(path, source, wishes, Style(decimal, thousands))
     else:
         frame = _parquet(path) if path.suffix.lower() in PARQUET else _csv(path, delimiter, encoding)
-        data = _table(frame, path.name, source, wishes, Style(decimal, thousands))
+        data = from_table(frame, path.name, source, wishes, Style(decimal, thousands))
     after = path.stat()
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise InputError("the file changed while it was read", where=str(path), fix="read it again when it is complete")
@@ -173,7 +166,7 @@ def _from_lines(path: Path, source: Source, wishes: Wishes, style: Style) -> Dat
     passages = None if marked is None else columns.pop(marked)
     cells = {name: np.array([*values, None], dtype=object)[:-1] for name, values in columns.items()}
     frame = pd.DataFrame(cells, dtype=object)
-    data = _table(frame, path.name, source, wishes, style)
+    data = from_table(frame, path.name, source, wishes, style)
     if not data.is_text:
         if marked is not None:
             raise InputError(
@@ -223,196 +216,4 @@ def _from_frame(given: Any, wishes: Wishes, style: Style) -> Dataset:
             why="a lone surrogate is no text that a file could keep",
             fix="repair the text",
         ) from error
-    return _table(given, "the frame", Source("", digest(content)), wishes, style)
-
-
-def _table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, style: Style) -> Dataset:
-    import pandas as pd
-
-    names = checked_names([str(name) for name in frame.columns], where)
-    if len(frame) == 0:
-        raise InputError("the table has no rows", where=where, fix="give a table with rows")
-    frame = frame.set_axis(pd.Index(names, dtype=object), axis=1)
-    frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
-    if wishes.time is not None:
-        return series_from(frame, where, source, wishes)
-    said = _settings(wishes.schema, wishes.text)
-    _check_names(names, wishes, said)
-    roles = _roles(frame, wishes, said)
-    label = next((name for name, role in roles.items() if role == "label"), None)
-    if label is not None:
-        _refuse_missing_labels(label, column_of(frame, label), where)
-    parts = {
-        name: understand(name, column_of(frame, name), where, style, roles[name], said.get(name)) for name in names
-    }
-    described = Schema(tuple(_flagged(part.column, wishes) for part in parts.values()))
-    _refuse_unusable_texts(parts, described, frame, where)
-    content = pd.DataFrame({name: _series(part.values, frame.index) for name, part in parts.items()})
-    chosen_task, labels, classes = _labels(parts[label], wishes.task) if label else (None, None, ())
-    id_name = next((name for name, role in roles.items() if role == "id"), None)
-    numbers = np.arange(1, len(frame) + 1)
-    groups = _groups(frame, wishes.groups)
-    return Dataset(
-        content=content,
-        schema=described,
-        label=label,
-        task=chosen_task,
-        labels=labels,
-        classes=classes,
-        ids=numbers.astype(str) if id_name is None else parts[id_name].values.astype(str),
-        row_numbers=numbers,
-        splits=_splits(frame, described, wishes, labels, chosen_task, groups, where),
-        source=source,
-        groups=groups,
-    )
-
-
-def _refuse_unusable_texts(parts: Mapping[str, Understood], schema: Schema, frame: pd.DataFrame, where: str) -> None:
-    """Of texts that are all a network sees, every one must be usable."""
-    if schema.is_text:
-        name = schema.features[0].name
-        refuse_unusable(name, parts[name].values, frame.index.to_numpy(), where)
-
-
-def _splits(
-    frame: pd.DataFrame, schema: Schema, wishes: Wishes, labels: np.ndarray | None, task: Task | None,
-    groups: np.ndarray | None, where: str,
-) -> np.ndarray:  # fmt: skip
-    """The rows' splits: the file's own where a text's column says them, else drawn by the seed."""
-    if schema.is_text and _says_split(frame):
-        own = column_of(frame, SPLIT).to_numpy(dtype=object)
-        return own_splits(own, wishes.split, wishes.seed, labels, task, groups, where)
-    return split_rows(len(frame), wishes.split, wishes.seed, labels, task, groups)
-
-
-def _says_split(frame: pd.DataFrame) -> bool:
-    """Whether the cells of the column ``split`` are the words for splits."""
-    cells = set(column_of(frame, SPLIT).to_numpy(dtype=object)) if SPLIT in frame.columns else {None}
-    return all(isinstance(cell, str) and cell.strip().lower() in SPLIT_WORDS for cell in cells)
-
-
-def _series(values: np.ndarray, index: pd.Index) -> pd.Series:
-    """Texts stay Python's own, whatever type of text this version of pandas prefers."""
-    import pandas as pd
-
-    return pd.Series(values, index=index, dtype=values.dtype)
-
-
-def _settings(schema: str | Path | Schema | None, text: str | None) -> Mapping[str, ColumnSettings]:
-    """What was said of columns: by a schema, and which of them is the text."""
-    if schema is None and text is None:
-        return {}
-    from .schema_file import ColumnSettings, read_settings, settings_of
-
-    said = {} if schema is None else settings_of(schema) if isinstance(schema, Schema) else read_settings(Path(schema))
-    if text is not None:
-        said[text] = said.get(text, ColumnSettings()).model_copy(update={"type": "text", "role": "feature"})
-    return said
-
-
-def _check_names(names: list[str], wishes: Wishes, said: Mapping[str, ColumnSettings]) -> None:
-    wanted = [*wishes.protected, *wishes.immutable, *said]
-    wanted += [name for name in (wishes.label, wishes.id, wishes.text) if name is not None]
-    if isinstance(wishes.groups, str):
-        wanted.append(wishes.groups)
-    known, file = set(names), str(wishes.schema) if isinstance(wishes.schema, (str, Path)) else ""
-    for name in wanted:
-        if name not in known:
-            raise UnknownName.among("column", name, names, where=file if name in said and name != wishes.text else "")
-
-
-def _roles(frame: pd.DataFrame, wishes: Wishes, said: Mapping[str, ColumnSettings]) -> dict[str, Role]:
-    """One role per column: what was said, else an id if it looks like one, else a feature."""
-    roles: dict[str, Role] = {}
-    for name in frame.columns:
-        declared = said[name].role if name in said else None
-        if name == wishes.label:
-            roles[name] = "label"
-        elif name == wishes.id:
-            roles[name] = "id"
-        elif declared is not None:
-            roles[name] = declared
-        elif isinstance(wishes.groups, str) and name == wishes.groups:
-            roles[name] = "ignored"
-        else:
-            roles[name] = "id" if looks_like_id(name, column_of(frame, name)) else "feature"
-    return _beside_text(_one_of_each(roles, wishes), frame, wishes)
-
-
-def _beside_text(roles: dict[str, Role], frame: pd.DataFrame, wishes: Wishes) -> dict[str, Role]:
-    """Beside a text that was named no other column is a feature; beside one that stands alone no column of splits."""
-    features = [name for name, role in roles.items() if role == "feature"]
-    if wishes.text is not None:
-        return {name: "ignored" if name in features and name != wishes.text else role for name, role in roles.items()}
-    if len(features) == 2 and SPLIT in features and _says_split(frame):
-        values = column_of(frame, next(name for name in features if name != SPLIT))
-        if is_text(values) and looks_like_text(values.to_numpy(dtype=object), missing(values)):
-            return {name: "ignored" if name == SPLIT else role for name, role in roles.items()}
-    return roles
-
-
-def _one_of_each(roles: dict[str, Role], wishes: Wishes) -> dict[str, Role]:
-    labels = [name for name, role in roles.items() if role == "label"]
-    if len(labels) > 1:
-        raise InputError(
-            f"two columns are the label: {shorten(labels[0])!r} and {shorten(labels[1])!r}",
-            fix="pass the same column as label= and in schema=",
-        )
-    ids = [name for name, role in roles.items() if role == "id"]
-    first = wishes.id if wishes.id is not None else (ids[0] if ids else None)
-    return {name: "ignored" if role == "id" and name != first else role for name, role in roles.items()}
-
-
-def _flagged(column: Column, wishes: Wishes) -> Column:
-    return replace(
-        column,
-        protected=column.protected or column.name in wishes.protected,
-        immutable=column.immutable or column.name in wishes.immutable,
-    )
-
-
-def _refuse_missing_labels(label: str, values: pd.Series, where: str) -> None:
-    empty = missing(values)
-    if empty.any():
-        rows = values.index.to_numpy()[empty]
-        raise InputError(
-            f"label column {shorten(label)!r}: {int(empty.sum())} of {len(values):,} rows are empty"
-            f" ({rows_named(rows)})",
-            where=where,
-            fix="drop these rows, or fill in their labels",
-        )
-
-
-def _labels(part: Understood, task: Task | None) -> tuple[Task, np.ndarray, tuple[str, ...]]:
-    """Task, labels and class names of a label column.
-
-    Texts are classes in the order of the alphabet, truth values no before yes, whole numbers in
-    their order when they have at most twenty values; a declared order of categories wins.
-    """
-    column, values = part.column, part.values
-    if column.type == "numeric":
-        whole = bool((values == np.floor(values)).all())
-        few = whole and len(np.unique(values)) <= MOST_CLASSES
-        if task is None:
-            task = "classification" if few else "regression"
-        if task == "regression":
-            return task, values.astype(np.float64), ()
-        found, labels = np.unique(values, return_inverse=True)
-        return task, labels.astype(np.int64), tuple(str(int(value) if whole else value) for value in found)
-    if task == "regression":
-        if column.categories == ("0", "1"):
-            return task, values.astype(np.float64), ()
-        raise InputError(f"label {shorten(column.name)!r} holds no numbers", fix="pass task='classification'")
-    ordered = column.categories if column.type in ("boolean", "ordinal") else tuple(sorted(column.categories))
-    position = {name: place for place, name in enumerate(ordered)}
-    import pandas as pd
-
-    texts = as_text(pd.Series(values, dtype=object))
-    return "classification", np.array([position[text] for text in texts], dtype=np.int64), ordered
-
-
-def _groups(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
-    if given is None:
-        return None
-    values = frame[given].to_numpy(dtype=object) if isinstance(given, str) else np.asarray(given)
-    return checked_groups(values, len(frame))
+    return from_table(given, "the frame", Source("", digest(content)), wishes, style)
