@@ -11,7 +11,7 @@ from torch import nn
 
 import pellucid
 from pellucid.doors.question import as_problem
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.records.errors import RemovalError
 from pellucid.removals import ConditionalGaussian, ConditionalNearest, Marginal
 from pellucid.testing.problems import PROBLEMS, grouped_table

@@ -7,7 +7,7 @@ import torch
 import pellucid
 from pellucid.doors.question import as_problem
 from pellucid.engine.budget import Budget
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.methods import OddGpShapley
 from pellucid.methods.odd_fit import Hyper
 from pellucid.methods.odd_process import covariance

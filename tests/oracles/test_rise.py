@@ -8,7 +8,7 @@ from torch import nn
 
 import pellucid
 from pellucid.doors.question import as_problem
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.methods.rise import Rise, _Masks
 from pellucid.records.errors import BudgetError
 from pellucid.removals import Blur, Constant

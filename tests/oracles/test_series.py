@@ -11,7 +11,7 @@ from torch import nn
 
 import pellucid
 from pellucid.doors.question import as_problem
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.measures.change_points import change_points, noise_of
 from pellucid.players import ChangePoints, Players, Steps, Windows
 from pellucid.removals import Interpolated, Marginal, OtherSegment, SegmentMean, SeriesNoise

@@ -7,7 +7,7 @@ import torch
 import pellucid
 from pellucid.doors.question import as_problem
 from pellucid.engine.budget import Budget
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.methods import Shapley
 from pellucid.records.errors import BudgetError, NotApplicable
 from pellucid.removals import Constant

@@ -12,7 +12,7 @@ import pellucid
 from pellucid.catalog import find
 from pellucid.doors.question import as_problem
 from pellucid.engine.caller import Caller
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.engine.session import Session
 from pellucid.methods import (
     DeepLift,

@@ -55,7 +55,7 @@ def test_drawn_coins_tend_to_all_coalitions():
 def test_it_is_jansens_estimator():
     """Against a loop over the design itself."""
     from pellucid.doors.question import as_problem
-    from pellucid.engine.engine import opened
+    from pellucid.engine.opening import opened
     from pellucid.methods.sobol import _designs
 
     rng = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from torch import nn
 import pellucid
 from pellucid.backends.torch_module import TorchModel
 from pellucid.doors.question import as_problem
-from pellucid.engine.engine import opened
 from pellucid.engine.memory import uncounted
+from pellucid.engine.opening import opened
 from pellucid.records.errors import ModelError
 from pellucid.removals import Constant
 

@@ -7,7 +7,7 @@ from torch import nn
 
 import pellucid
 from pellucid.doors.question import as_problem
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.records.errors import NotFiniteError
 from pellucid.records.players import Players
 from pellucid.removals import Constant

@@ -12,7 +12,7 @@ from torch import nn
 import pellucid
 from pellucid.doors.question import as_problem
 from pellucid.engine.budget import Budget
-from pellucid.engine.engine import opened
+from pellucid.engine.opening import opened
 from pellucid.methods import (
     IntegratedGradients,
     KernelShapley,

@@ -18,8 +18,8 @@ from torch import nn
 import pellucid
 from pellucid.backends.torch_module import TorchModel
 from pellucid.doors.question import as_problem
-from pellucid.engine.engine import opened
 from pellucid.engine.inside import Look
+from pellucid.engine.opening import opened
 from pellucid.engine.session import Session
 from pellucid.records.errors import ModelError, NotApplicable, UnknownName
 from pellucid.testing.laws import trace_of, with_batch

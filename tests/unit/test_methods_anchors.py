@@ -55,7 +55,7 @@ def test_a_contrast_asks_which_of_two_is_larger():
 
 def test_what_an_extension_covers_is_counted_like_any_rule():
     from pellucid.doors.question import as_problem
-    from pellucid.engine.engine import opened
+    from pellucid.engine.opening import opened
     from pellucid.methods.surroundings import Bins, held_by, surroundings_of
 
     table = np.column_stack([RNG.integers(0, 4, 200), RNG.normal(size=200), RNG.normal(size=200)])

@@ -127,7 +127,7 @@ def test_why_a_row_is_wrong_adds_up_and_is_graded_again(tmp_path):
 def test_v_is_the_mean_of_losses_and_sage_asks_the_loss_of_the_mean():
     """v(nobody) by hand, both ways."""
     from pellucid.doors.question import as_problem
-    from pellucid.engine.engine import opened
+    from pellucid.engine.opening import opened
 
     y, background = ROWS[:, 0] + 1.0, ROWS[:4]
     with opened(as_problem(network(1), ROWS, target=Loss(y), background=background), "x") as run:

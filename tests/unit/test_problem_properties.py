@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from pellucid.doors.question import as_problem, as_target
-from pellucid.engine.engine import opened
 from pellucid.engine.memory import cut, edges
+from pellucid.engine.opening import opened
 from pellucid.problem.inputs import Inputs
 from pellucid.problem.removal import path_start
 from pellucid.problem.target import All, Class, Contrast, EachRow, Predicted, Top

@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 import pellucid
 from pellucid.backends.tokenizer import Tokenizer
 from pellucid.data.text_encoding import Vocabulary
-from pellucid.records.errors import InputError
 from pellucid.removals import Hide, Replace
 
 TEXT = "a fine film with a dull end"
@@ -72,14 +71,6 @@ def test_a_network_that_is_told_of_no_padding_is_given_none():
     empty = torch.tensor([[WORDS.pad]])  # nothing cannot be asked for
     wanted = _shapley(lambda ids: net(ids if ids.shape[1] else empty), tokens, range(4))
     assert np.abs(e.values[0] - wanted).max() < 1e-6
-
-
-@pytest.mark.parametrize("method", ["integrated_gradients", "deeplift"])
-def test_slopes_of_unequal_texts_are_refused_where_padding_would_be_taken_for_words(method: str):
-    model = pellucid.wrap(Untold(), encoding=WORDS)
-    with pytest.raises(InputError, match="the texts have different lengths"):
-        pellucid.explain(model, [TEXT] * 9 + ["a dull film"], method)
-    assert np.isfinite(pellucid.explain(model, ["a dull film"], method).values).all()
 
 
 def test_types_are_given_where_a_network_cannot_do_without():

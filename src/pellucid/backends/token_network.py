@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ..data.asked_text import Asked
 from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
+from ..problem.differing import fills_up
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
 from ..records.messages import Caution
@@ -28,6 +30,8 @@ from .torch_module import TorchModel
 TOKENS, VECTORS, TYPES = "tokens", "vectors", "types"
 SHORTER, FEWEST = 0.8, 8
 """Rows are asked apart where at least so many are shorter than this share of the longest."""
+FILLED = 3
+"""Places by which a row is filled up to see what a network makes of that."""
 IDS = ("input_ids", "ids", "tokens", "x", "input", "inputs", "text", "src")
 PRESENT = ("attention_mask",)
 ABSENT = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
@@ -222,20 +226,18 @@ class _AroundUsers(TorchModel):
         return visited(self.user, visitors)
 
     @property
-    def _may_fill_up(self) -> bool:
-        """Whether rows filled up behind their end are answered like those alone: not by a network that is not told
-        which tokens are there, nor by one that was trained to find the last token at the end of the row."""
-        told = any(name in (*PRESENT, *ABSENT, "lengths") for name in self.network.names)
-        return told and not (self.encoding.fills_in_front and type(self.network.reading) is Reading)
+    @abstractmethod
+    def filled(self) -> bool:
+        """Whether rows filled up behind their end are answered like those alone, as far as it was tried already."""
 
     def _refuse_filled_up(self, tokens: Tensor) -> None:
         """Raise :class:`InputError` for rows ``Int[b, T]`` of different lengths that must be asked in one pass."""
-        if not self._may_fill_up and bool((tokens == NOTHING).any()):
+        if not self.filled and bool((tokens == NOTHING).any()):
             raise InputError(
                 "the texts have different lengths, and this network takes what fills a row up for words of it",
                 where=self.name,
-                why="methods that look inside a network ask all rows at one length",
-                fix="explain these texts one by one, or let forward take an attention_mask",
+                why="what looks inside a network sees all rows of a pass at one length",
+                fix="leave absent words their places: removal=Replace(mask), with a word of the vocabulary as mask",
             )
 
     def at_full_length(self, rows: Rows) -> Tensor:
@@ -270,6 +272,7 @@ class TokenModel(_AroundUsers):
         self.scale = network.reading.scale
         self.chosen = network.chosen
         self._looking = False
+        self._tried: tuple[tuple[int, ...], bool] | None = None
         self._behind: BehindTokens | None = None
 
     def outputs(self, rows: Rows) -> Tensor:
@@ -279,12 +282,42 @@ class TokenModel(_AroundUsers):
             self._refuse_filled_up(rows[TOKENS])
             return self.at_full_length(rows)
         lengths = (rows[TOKENS] != NOTHING).sum(1).cpu()  # looked at several times: an accelerator is waited for once
-        groups = of_like_length(lengths) if self._may_fill_up else of_one_length(lengths)
+        alike = bool((lengths == lengths[:1]).all())
+        groups = of_like_length(lengths) if alike or self.fills_up(rows) else of_one_length(lengths)
         if len(groups) == 1:
             return self.at_full_length(shortened(rows, lengths))
         order = torch.cat(groups)
         parts = [self.at_full_length(shortened({n: t[g] for n, t in rows.items()}, lengths[g])) for g in groups]
         return torch.cat(parts)[torch.argsort(order)]
+
+    def fills_up(self, rows: Mapping[str, Tensor]) -> bool:
+        """Whether rows filled up behind their end are answered like those alone.
+
+        Not by a network that is not told which tokens are there, nor by one that was trained to find the last token at
+        the end of the row. What one does that is told is tried, once for its weights, on the first of ``rows``.
+        """
+        if not self._told:
+            return False
+        if self._tried is None or self._tried[0] != self.version:
+            self._tried = self.version, self._fills(rows)
+        return self._tried[1]
+
+    @property
+    def filled(self) -> bool:
+        return self._told and (self._tried is None or self._tried[1])
+
+    @property
+    def _told(self) -> bool:
+        told = any(name in (*PRESENT, *ABSENT, "lengths") for name in self.network.names)
+        return told and not (self.encoding.fills_in_front and type(self.network.reading) is Reading)
+
+    def _fills(self, rows: Mapping[str, Tensor]) -> bool:
+        """What the network makes of one row filled up. Where that cannot be told it does as it is told."""
+        first = {name: tensor[:1] for name, tensor in rows.items()}
+        alone = shortened(first, (first[TOKENS] != NOTHING).sum(1))
+        behind = torch.full_like(alone[TOKENS][:, :1].expand(-1, FILLED), NOTHING)
+        filled = {name: torch.cat([alone[name], behind], 1) for name in (TOKENS, TYPES) if name in alone}
+        return fills_up(self.at_full_length, alone, alone | filled) is not False
 
     @contextmanager
     def visited(self, visitors: Mapping[str, Visitor]) -> Generator[None]:
@@ -299,6 +332,11 @@ class TokenModel(_AroundUsers):
         found = super().with_draws(dropping)
         found._behind = None  # which would be the network without it
         return found
+
+    def places(self, few: Rows, more: Rows) -> tuple[Place, ...]:
+        assert not isinstance(few, list)
+        self.fills_up(few)  # it is not to be tried while somebody looks
+        return super().places(few, more)
 
     def posed(self, asked: Sequence[Asked], found: Tokenized) -> Posed:
         """What is asked of texts that came to these tokens; the network itself may be asked for its answer."""
@@ -330,7 +368,7 @@ class TokenModel(_AroundUsers):
                 return torch.where((tokens >= 0)[..., None], found, 0.0).detach()
 
         self._behind.labels = self.labels  # which may have been named since
-        return Embedded(self._behind, VECTORS, look_up, path)
+        return Embedded(self._behind, VECTORS, look_up, path, self.fills_up(rows))
 
     def _lookup_asked_for(self, rows: Mapping[str, Tensor]) -> nn.Module | None:
         """Of a module that does not name it: the only embedding that is asked for the tokens themselves."""
@@ -348,14 +386,19 @@ class BehindTokens(_AroundUsers):
         super().__init__(
             network, name=model.name, labels=model.labels, encoding=model.encoding, fixed_batch=model.fixed_batch
         )
-        self.user, self.network, self.chosen, self.scale = model.user, network, model.chosen, model.scale
-        network.chosen, self.dropping = model.chosen, model.dropping
+        self.before, self.user, self.network = model, model.user, network
+        self.chosen, self.scale, self.dropping = model.chosen, model.scale, model.dropping
+        network.chosen = model.chosen
 
     def outputs(self, rows: Rows) -> Tensor:
         assert not isinstance(rows, list)
         if get_proxy_mode() is None:
             self._refuse_filled_up(rows[TOKENS])
         return super().outputs(rows)
+
+    @property
+    def filled(self) -> bool:
+        return self.before.filled
 
 
 def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:

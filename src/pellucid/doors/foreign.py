@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.engine import Opened, opened, shared_rows
+from ..engine.engine import background_of
+from ..engine.opening import Opened, opened
 from ..engine.session import Session
 from ..problem.problem import Problem
 from ..problem.target import BoundTarget
@@ -46,7 +47,6 @@ def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, poolin
     order = np.argsort(np.concatenate([r for r, _ in run.parts]))
     names = tuple(target.names[place] for place in back)
     against = None if target.against is None else target.against.numpy()[back]
-    rows = None if problem.inputs.opaque is not None else run.parts[0][1].background
     cautions = (*problem.cautions, Caution.of("foreign_method", "note"))
     cautions += _other_base(given, base[order], full[order], columns, against)
     laid = _per_player(problem, _of_target(values, columns, against, outputs, problem), pooling)
@@ -60,7 +60,7 @@ def _as_explanation(problem: Problem, run: Opened, given: Any, name: str, poolin
         settings={"pooling": pooling},
         notes={"foreign": True},
         removal=problem.removal.settings(),
-        background=None if rows is None or len(rows) != 1 else shared_rows(rows),
+        background=background_of(run),
         target=target.asked,
         columns=columns if against is None else np.stack([columns, against], axis=-1),
         warnings=cautions,

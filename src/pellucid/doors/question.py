@@ -17,11 +17,12 @@ from ..modalities.series import Steps, Windows
 from ..modalities.tabular import ColumnBlocks, Columns, ColumnUnits
 from ..modalities.text import Hide, Replace, Words, usual
 from ..problem.conditional import Conditional
+from ..problem.inputs import Inputs
 from ..problem.loss import Loss
 from ..problem.model import Model
 from ..problem.own_outputs import OfOwnOutputs
 from ..problem.problem import Problem
-from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, matching
+from ..problem.removal import MOST_ROWS, Constant, Marginal, Removal, TensorRemoval, matching
 from ..problem.target import All, Class, Computed, Contrast, EachRow, Predicted, Target, Top
 from ..problem.units import Elements, Units
 from ..records.errors import InputError, RemovalError, TargetError, shorten
@@ -57,9 +58,12 @@ def as_problem(
     model = wrap(model)
     read = as_inputs(model, rows)
     model = read.model or model
-    chosen, cautions = _removal(model, read, background, removal, seed, most)
     units = _units(players, read, fine)
     made = units if isinstance(units, Players) else units.make(read.inputs, _grouping(model, read))
+    longer = _longer(made, read.inputs)
+    if longer is not None:
+        made = made.cut(longer[0], read.inputs.axes)
+    chosen, cautions = _removal(model, read, background, removal, seed, most, longer)
     if read.inputs.axes is not None and made.axes is None:
         made = replace(made, axes=read.inputs.axes, layout=made.layout or read.inputs.axes.shape)
     asked = as_target(target, rows)
@@ -68,6 +72,25 @@ def as_problem(
     if read.outputs:
         asked = OfOwnOutputs(asked, read.outputs, read.first, read.whole)
     return Problem(model, read.inputs, made, chosen, asked, read.kind, (*read.cautions, *cautions))
+
+
+Longer = tuple[np.ndarray, int]
+"""Which elements ``Int[D]`` of a longer row, of so many, a row has."""
+
+
+def _longer(players: Players, inputs: Inputs) -> Longer | None:
+    """Of players that a record has of longer rows, what of them is of these rows.
+
+    None where they are of rows like these, or own something that these rows lack.
+    """
+    width = players.labels.shape[1]
+    if inputs.opaque is not None or width <= inputs.width:
+        return None
+    kept = np.arange(inputs.width) if inputs.spans is not None else np.arange(0)
+    if inputs.axes is not None and players.axes is not None:
+        kept = inputs.axes.as_rows(players.axes.by_channel(np.arange(width))[:, : inputs.axes.steps])
+    gone = np.delete(players.labels, kept, axis=1)
+    return (kept, width) if len(kept) == inputs.width and not (gone >= 0).any() else None
 
 
 def _grouping(model: Model, read: Read) -> Any:
@@ -149,7 +172,13 @@ def _units(given: Any, read: Read, fine: bool) -> Units | Players:
 
 
 def _removal(
-    model: Model, read: Read, background: Any, removal: Any, seed: int, most: int
+    model: Model,
+    read: Read,
+    background: Any,
+    removal: Any,
+    seed: int,
+    most: int,
+    longer: Longer | None,
 ) -> tuple[Removal, list[Caution]]:
     texts = model.encoding if read.inputs.opaque is None else None
     opaque = read.inputs.opaque is not None
@@ -174,11 +203,14 @@ def _removal(
     def flatten(rows: Any) -> Tensor:
         absent = as_inputs(model, _as_batch(rows, read), shown=False)
         _refuse_other_columns(read.columns, absent.columns)
+        _refuse_unequal(absent.inputs)
         return absent.inputs.flat
 
     if removal is None:
         removal = Marginal(background, most=most)
     prepared = removal.prepared(flatten, seed)
+    if longer is not None and isinstance(prepared, TensorRemoval):
+        prepared = prepared.cut(*longer)
     if isinstance(prepared, Marginal) and len(prepared.rows) == 1:
         prepared = Constant(prepared.rows)
     cautions = []
@@ -213,6 +245,17 @@ def _refuse_other_columns(named: tuple[str, ...], absent: tuple[str, ...]) -> No
             f"{shorten(first[0], 30)!r}",
             why="the network knows columns by their places",
             fix="give both in the order that the network was trained on",
+        )
+
+
+def _refuse_unequal(absent: Inputs) -> None:
+    """Raise :class:`RemovalError` for a background of series that end at different steps."""
+    if absent.along and absent.lengths is not None:
+        raise RemovalError(
+            f"the background's series have {absent.lengths.min()} to {absent.lengths.max()} steps",
+            why="what is behind the end of one is no measurement, and cannot stand for one",
+            fix="give series as long as the longest that is explained; or say what they are filled up with, "
+            "Series(…, fill=0.0)",
         )
 
 

@@ -18,7 +18,7 @@ from ..data.frame_codes import FrameCodes
 from ..data.image_rows import SIZES, ImageRows
 from ..data.namesakes import namesakes
 from ..data.series_encoding import SeriesEncoding
-from ..data.text_encoding import TextEncoding
+from ..data.text_encoding import NOTHING, TextEncoding
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Differentiable, Model
 from ..records.errors import EncodingError, InputError, shorten
@@ -171,7 +171,11 @@ def _texts(model: Model, rows: Sequence[Any]) -> Read:
     posed = model.posed(asked, found) if isinstance(model, TokenModel) else Posed({})
     placed = model.place(tensors | dict(posed.tensors))
     assert not isinstance(placed, list)
-    inputs = Inputs(placed, raw=shown, spans=found.spans, carried=(TYPES, *posed.tensors))
+    lengths = (found.tokens != NOTHING).sum(1)
+    inputs = Inputs(
+        placed, raw=shown, spans=found.spans, carried=(TYPES, *posed.tensors),
+        lengths=lengths if np.ptp(lengths) else None, along={name: 1 for name in (TOKENS, TYPES) if name in placed},
+    )  # fmt: skip
     own = {"outputs": posed.names, "first": posed.first, "whole": posed.whole}
     return Read(inputs, "text", cautions=(*model.encoding.cautions(found), *posed.cautions), **own)
 

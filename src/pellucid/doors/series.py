@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..data.series import Series
+from ..problem.differing import fills_up
 from ..problem.inputs import WHOLE, Inputs
 from ..problem.model import Model
 from ..records.errors import InputError
@@ -50,27 +52,44 @@ def as_series(rows: Any) -> Series | None:
 def series_inputs(model: Model, series: Series, raw: np.ndarray | None = None) -> Inputs:
     """Series as ``model`` takes them, shown as ``raw`` where they were encoded.
 
-    Raises :class:`InputError` for unequal ones of which it cannot see the ends.
+    Those of unequal lengths go filled up to a network that is told where each ends, or whose filling was said; to any
+    other network each as long as it is. Raises :class:`InputError` where a network takes them neither way.
     """
+    axis = 1 if series.axes.time == "first" or series.axes.flat else 2
     tensor, told = torch.from_numpy(np.array(series.content)), _told(model, series.lengths is not None)
-    if series.filled and not told:
-        assert series.lengths is not None
+    whole = argument_names(model)[0] if told else WHOLE
+    named, along = {whole: tensor}, {whole: axis}
+    if told:
+        lengths = np.full(len(series), series.axes.steps) if series.lengths is None else series.lengths
+        there = torch.arange(series.axes.steps) < torch.from_numpy(lengths.astype(np.int64))[:, None]
+        ends = {name: ENDS[name](there) for name in told}
+        named |= ends
+        along |= {name: 1 for name, tensor in ends.items() if tensor.ndim > 1}
+    placed = model.place(named)
+    assert not isinstance(placed, list)
+    shown = series.content.copy() if raw is None else raw
+    inputs = Inputs(placed, raw=shown, axes=series.axes, lengths=series.lengths)
+    if series.lengths is None or not (told or series.filled):
+        return inputs
+    inputs = replace(inputs, along=along)
+    fills = _fills_up(model, inputs)
+    if not told and fills is None:
         raise InputError(
-            f"the series have {series.lengths.min()} to {series.lengths.max()} steps, and {model.name} is not told "
-            "where each one ends",
+            f"the series have {series.lengths.min()} to {series.lengths.max()} steps, and {model.name} neither takes "
+            "shorter ones as they are nor is told where each one ends",
             why="behind its end a series is filled up, and a network without lengths takes that for measurements",
             fix="let it take lengths or mask as its second argument; or, where it was trained on series filled up "
             "with a number, say which: Series(…, fill=0.0), or in its encoding, SeriesEncoding.fit(data, fill=0.0)",
         )
-    named = {argument_names(model)[0] if told else WHOLE: tensor}
-    if told:
-        lengths = np.full(len(series), series.axes.steps) if series.lengths is None else series.lengths
-        there = torch.arange(series.axes.steps) < torch.from_numpy(lengths.astype(np.int64))[:, None]
-        named |= {name: ENDS[name](there) for name in told}
-    placed = model.place(named)
-    assert not isinstance(placed, list)
-    shown = series.content.copy() if raw is None else raw
-    return Inputs(placed, raw=shown, axes=series.axes, lengths=series.lengths)
+    return replace(inputs, fills=bool(told) and fills is not False)
+
+
+def _fills_up(model: Model, inputs: Inputs) -> bool | None:
+    """What ``model`` makes of the shortest series when it is filled up."""
+    assert inputs.lengths is not None
+    shortest = inputs.take([int(inputs.lengths.argmin())])
+    with model.untouched():
+        return fills_up(model.outputs, shortest.cut(int(inputs.lengths.min())).tensors, shortest.tensors)
 
 
 def _told(model: Model, unequal: bool) -> list[str]:

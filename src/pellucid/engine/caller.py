@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..problem.differing import difference
 from ..problem.inputs import Inputs
 from ..problem.model import Beginning, Countable, Differentiable, Model, Traceable
 from ..records.errors import Cancelled, EncodingError, ModelError, NotApplicable, PellucidError, shorten
@@ -24,8 +25,6 @@ MOST_LEARNED = 16
 """Versions and row shapes remembered per model."""
 SIZES = (1, 2, 3, 7, 32)
 """Numbers of rows tried on a model that does not take a single one."""
-TOLERANCE = 1e-4
-"""Relative difference above which two answers to the same row count as different."""
 
 
 @dataclass
@@ -447,13 +446,3 @@ def _raised_in(model: Model, error: Exception) -> str:
             found = f"in layer {shorten(paths[id(running)])} ({type(running).__name__}), "
         step = step.tb_next
     return found
-
-
-def difference(a: Tensor, b: Tensor) -> float:
-    """The largest relative difference of two answers ``[b, K]``, 0 where it is within rounding."""
-    a, b = a.double(), b.double()
-    if a.shape != b.shape or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-        return 0.0  # what is not finite is reported, with its row, by the pass that binds the target
-    gap = float((a - b).abs().max()) if a.numel() else 0.0
-    scale = max(float(a.abs().max()), float(b.abs().max()), 1e-12) if a.numel() else 1.0
-    return gap / scale if gap / scale > TOLERANCE else 0.0

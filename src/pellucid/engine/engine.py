@@ -1,11 +1,10 @@
-"""The engine: opens sessions on a problem and turns a method's estimates into a sealed explanation."""
+"""The engine: asks a method about a problem's sessions, and turns its estimates into a sealed explanation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from ..measures.intervals import order_is_open
 from ..problem.problem import Problem
+from ..problem.removal import TensorRemoval
 from ..problem.target import BoundTarget
 from ..records.answer import Answer, Cost
 from ..records.errors import ModelError, NotApplicable
@@ -20,15 +20,13 @@ from ..records.explanation import Explanation
 from ..records.joining import merged
 from ..records.messages import Caution
 from .budget import Budget
-from .caller import Caller
 from .estimate import Estimate, Estimator
-from .first_pass import First, binding, first_pass, first_walk, single_reference
-from .inside import Look, Places
-from .listener import Listener, Silent
+from .lengths import looks_inside
+from .listener import Listener
 from .members import with_members
 from .memory import CACHE
+from .opening import Opened, opened
 from .session import Session
-from .walking import Asked, walk_of
 
 GAP_TOLERANCE = 1e-3
 """A completeness gap above this is worth a caution, above ten times this a grave one."""
@@ -39,143 +37,6 @@ ROUNDING = 1e-7
 OF_REMOVAL = ("zero_baseline", "background_of_one", "background_reduced")
 """Cautions about what stands for the absent, which a method that decides it itself does not deserve."""
 FIRST = 3
-
-
-@dataclass
-class Opened:
-    """A problem under the guard: its target bound, its rows in the order of their ids, split by number of players."""
-
-    problem: Problem
-    caller: Caller
-    target: BoundTarget
-    outputs: np.ndarray
-    order: np.ndarray
-    cautions: list[Caution]
-    budget: Budget
-    parts: list[tuple[np.ndarray, Session]] = field(default_factory=list)
-
-
-@contextmanager
-def opened(
-    problem: Problem,
-    key: str,
-    *,
-    seed: int = 0,
-    budget: Budget | None = None,
-    listener: Listener | None = None,
-    bound: BoundTarget | None = None,
-    slopes: bool = False,
-    look: Callable[[Places], Look | None] | None = None,
-    manner: Asked | None = None,
-    ends: bool = True,
-) -> Generator[Opened]:
-    """Sessions on ``problem``; the model is alone with us inside and untouched afterwards.
-
-    ``parts`` holds (rows in the caller's order, session). ``bound`` replaces the binding of the target,
-    for judging an explanation by the very numbers it explained. With ``slopes`` the pass that binds the target
-    also gives the gradients at the rows; with ``look``, what is to be seen inside the network at them; with ``manner``,
-    what walking back from them gives; with ``ends`` also v(nobody), where it can be had along the way.
-    """
-    if type(seed) is bool or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise NotApplicable(f"the seed must be a whole number from 0 on, not {seed!r}")
-    ties = sorted(range(len(problem.inputs)), key=problem.target.tie)
-    order = np.array(sorted(ties, key=problem.inputs.ids.__getitem__))
-    inputs = problem.inputs.take(order, display=False)
-    caller = Caller(problem.model, inputs, listener or Silent())
-    with caller.guarded():
-        caller.learn()
-        references = single_reference(problem, inputs, int(seed)) if ends else None
-        wanted = None if look is None else look(Places(caller))
-        walk = None if manner is None else walk_of(caller, manner, references)
-        bind = binding(problem, order, bound)
-        if bound is None and problem.target.at_once:
-            first = first_pass(caller, bind, references)
-        elif walk is not None:
-            first = first_walk(caller, bind, walk, references)
-        else:
-            first = first_pass(caller, bind, references, slopes, wanted)
-        outputs, target = first.outputs, first.target
-        full = target.select(outputs, torch.arange(len(order))).double().cpu().numpy()
-        if not np.isfinite(full).all():
-            place = int(np.argwhere(~np.isfinite(full))[0][0])
-            layer = caller.arises_at(place)
-            raise ModelError(
-                "the model's output is NaN or infinite",
-                where=f"row {order[place]}",
-                why=f"it becomes so in {layer}" if layer else "",
-            )
-        answers = outputs.double().cpu().numpy()
-        run = Opened(problem, caller, target, answers, order, learned_cautions(caller), budget or Budget())
-        for places in _by_count(problem, order):
-            session = _session(run, places, full, key, int(seed), first)
-            if references is not None:
-                session.references = references
-            run.parts.append((order[places], session))
-        _settle(run)
-        yield run
-
-
-def _settle(run: Opened) -> None:
-    """Turn rows or seconds into evaluations once, all parts together."""
-    if run.budget.limited:
-        tally, sessions = run.caller.tally, [session for _, session in run.parts]
-        rows = sum(session.questions * session.draws for session in sessions)
-        run.budget = run.budget.settled(rows, tally.seconds / max(tally.rows, 1))
-        for session in sessions:
-            session.budget = run.budget
-
-
-def _session(run: Opened, places: np.ndarray, full: np.ndarray, key: str, seed: int, first: First) -> Session:
-    problem, order = run.problem, run.order
-    rows = order[places].tolist()
-    part = Problem(
-        problem.model,
-        run.caller.inputs if len(places) == len(order) else run.caller.inputs.take(places, display=False),
-        problem.players.take(rows),
-        problem.removal,
-        problem.target.take(rows),
-        problem.kind,
-    )
-    caller = run.caller
-    if len(places) < len(order):
-        caller = Caller(**{**vars(run.caller), "inputs": part.inputs})
-    target = run.target if len(places) == len(order) else run.target.take(places.tolist())
-    own = torch.from_numpy(places)
-    slopes = None if first.slopes is None else first.slopes[own].flatten(0, 1)
-    seen = None if first.seen is None or first.look is None else (first.look, first.seen[own].flatten(0, 1))
-    walked = None
-    if first.walked is not None:
-        walk, found = first.walked
-        walked = replace(walk, caller=caller), replace(found, values=found.values[own], left=found.left[own])
-    return Session(
-        part, caller, target, full[places].reshape(-1), rows, key=key, seed=seed, budget=run.budget,
-        nobody=first.nobody, slopes=slopes, seen=seen, walked=walked,
-    )  # fmt: skip
-
-
-def _by_count(problem: Problem, order: np.ndarray) -> list[np.ndarray]:
-    """Places in ``order`` grouped by their rows' number of players."""
-    if problem.players.is_shared:
-        return [np.arange(len(order))]
-    counts = problem.players.counts[order]
-    return [np.flatnonzero(counts == count) for count in np.unique(counts)]
-
-
-def learned_cautions(caller: Caller) -> list[Caution]:
-    """What was noticed about the model while it was learned how to ask it."""
-    cautions = []
-    if caller.learned.unstable:
-        cautions.append(Caution.of("not_repeatable", "red", difference=caller.learned.unstable))
-    if caller.learned.coupled:
-        cautions.append(Caution.of("batch_coupled", "yellow", difference=caller.learned.coupled))
-    chosen = getattr(caller.model, "chosen", None)
-    if chosen:
-        cautions.append(Caution.of("output_chosen", "note", name=chosen["name"]))
-    if getattr(caller.model, "fixed_mode", False):
-        cautions.append(Caution.of("fixed_training", "yellow"))
-    elif getattr(caller.model, "was_training", False) and not caller.model.cautions():
-        cautions.append(Caution.of("train_mode", "note"))
-    return cautions
 
 
 def refuse_unmet_needs(method: Estimator, problem: Problem) -> None:
@@ -213,7 +74,7 @@ def explain(
     began = time.perf_counter()
     with opened(
         problem, method.name, seed=seed, budget=budget, listener=listener, bound=bound, slopes=method.at_rows,
-        look=method.look, manner=method.manner, ends=_asks_nobody(method, problem),
+        look=method.look, manner=method.manner, ends=_asks_nobody(method, problem), inside=looks_inside(method.needs),
     ) as run:  # fmt: skip
         estimates = [
             (rows, session, _checked(method.estimate(session), session, method)) for rows, session in run.parts
@@ -251,8 +112,8 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
     kind = method.answers
     if kind.everywhere and len(estimates) > 1:
         raise NotApplicable(
-            f"{method.name} speaks of all rows together, and these rows have different players",
-            fix="give players that all rows share",
+            f"{method.name} speaks of all rows together, and these rows differ in their players or their length",
+            fix="give rows of one length, and players that all of them share",
         )
     told = [(rows, session, _with_base(method, problem, session, estimate)) for rows, session, estimate in estimates]
     arrays = _arrays(kind, told, len(problem.inputs), run.target.count)
@@ -279,7 +140,7 @@ def _sealed(problem: Problem, method: Estimator, run: Opened, estimates: Parts, 
         settings=method.settings(),
         seed=seed,
         removal={"name": own} if own else problem.removal.settings(),
-        background=None if own else _background(problem, estimates),
+        background=None if own else background_of(run),
         target=_asked(problem, run.target),
         columns=_columns(run.target)[back[: len(base)]],
         budget={name: value for name, value in vars(run.budget).items() if value is not None},
@@ -321,6 +182,7 @@ def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> d
                 found[name] = array
                 continue
             laid = np.moveaxis(array.reshape(len(places), T, *array.shape[1:]), 1, -1)
+            laid = kind.beside(name, laid, estimate.notes, estimates[0][2].notes)
             known = found.get(name)
             if known is None and len(places) == N:  # all rows at once: nothing is left to stay undefined
                 found[name] = known = np.empty(laid.shape, bool if laid.dtype.kind == "b" else float)
@@ -437,11 +299,16 @@ def _columns(target: BoundTarget) -> np.ndarray:
     return np.stack([target.columns.numpy(), target.against.numpy()], axis=-1)
 
 
-def _background(problem: Problem, estimates: Parts) -> np.ndarray | None:
+def background_of(run: Opened) -> np.ndarray | None:
     """The rows that "absent" is made from, where they are shared: they are part of the question."""
-    if problem.inputs.opaque is not None or not estimates:
+    problem, removal = run.problem, run.problem.removal
+    session = max((session for _, session in run.parts), key=len)
+    if problem.inputs.opaque is not None or len(session.background) != 1:
         return None
-    rows = estimates[0][1].background
+    rows = session.background
+    if len(run.parts) > 1 and isinstance(removal, TensorRemoval):  # a part may be shorter, or one row with its own
+        references = removal.references(problem.inputs, problem.players, session.removal_seed)
+        rows = removal.background(problem.inputs, references)
     return shared_rows(rows) if len(rows) == 1 else None
 
 

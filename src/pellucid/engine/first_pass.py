@@ -29,12 +29,11 @@ class First:
     """What the first pass over the rows as they are gives.
 
     ``outputs`` ``[N, K]`` is what targets are bound on and v(everyone); ``nobody`` ``[1, K]`` are the outputs of a
-    single reference row, ``slopes`` ``[N, T, D]`` the gradients of the bound target where they were asked for, ``seen``
+    single reference row, ``slopes`` ``[N, T, D]`` the gradients of the target where they were asked for, ``seen``
     ``[N, T, …]`` what was to be seen inside, with the look that it is of; ``walked`` likewise what a walk back gave.
     """
 
     outputs: Tensor
-    target: BoundTarget
     nobody: Tensor | None = None
     slopes: Tensor | None = None
     seen: Tensor | None = None
@@ -46,7 +45,7 @@ Bind = Callable[[Tensor, slice], BoundTarget]
 
 
 def binding(problem: Problem, order: np.ndarray, bound: BoundTarget | None) -> Bind:
-    """How the outputs of a run of rows, counted in ``order``, are bound."""
+    """How the outputs of a run of rows, counted in ``order``, are bound; of a problem's rows, or of some of them."""
     target, labels = problem.target, problem.model.labels
 
     def bind(outputs: Tensor, places: slice) -> BoundTarget:
@@ -99,7 +98,7 @@ def first_pass(
         start = stop
     outputs = parts[0] if len(parts) == 1 else torch.cat(parts)
     extra = torch.cat(more) if more else None
-    first = First(outputs[:N], bind(outputs[:N], slice(0, N)), outputs[N:] if total > N else None)
+    first = First(outputs[:N], outputs[N:] if total > N else None)
     return replace(first, slopes=extra) if look is None else replace(first, seen=extra, look=look)
 
 
@@ -119,7 +118,6 @@ def first_walk(caller: Caller, bind: Bind, walk: Walk, reference: Tensor | None)
         outputs.append(found[0])
         start = stop
     values, left = (torch.cat(each) for each in zip(*parts, strict=True))
-    every = torch.cat(outputs)
     nobody = None
     if walk.references is not None:
         nobody = walk.nobody()
@@ -127,7 +125,7 @@ def first_walk(caller: Caller, bind: Bind, walk: Walk, reference: Tensor | None)
         with torch.no_grad():
             nobody = caller.outputs(reference[0].clone(), torch.zeros(1, dtype=torch.long))
     walked = walk, Walked(values, left, walk.replay.layers)
-    return First(every, bind(every, slice(0, N)), nobody, walked=walked)
+    return First(torch.cat(outputs), nobody, walked=walked)
 
 
 def _floats(inputs: Inputs) -> bool:

@@ -58,11 +58,11 @@ class Places:
         return self.once("places", self._found)
 
     def once(self, what: str, find: Callable[[], T]) -> T:
-        """What ``find`` says, asked once and then remembered of this model under the name ``what``."""
-        known = self._caller.learned.inside
-        if what not in known:
-            known[what] = find()
-        return known[what]
+        """What ``find`` says, asked once and then remembered of this model and rows of this shape as ``what``."""
+        known, name = self._caller.learned.inside, f"{what} of {self._caller.inputs.shapes}"
+        if name not in known:
+            known[name] = find()
+        return known[name]
 
     def _found(self) -> tuple[Place, ...]:
         model, inputs, learned = self._caller.model, self._caller.inputs, self._caller.learned

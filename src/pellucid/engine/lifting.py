@@ -83,12 +83,14 @@ def _by_embeddings(problem: Problem) -> Problem:
         return problem
     if found is None:
         return problem
-    vectors = found.look_up(inputs.tensors[inputs.elements[0]])
+    (tokens,) = inputs.elements
+    vectors = found.look_up(inputs.tensors[tokens])
     labels = np.repeat(problem.players.labels, vectors.shape[-1], axis=1)
+    along = {**inputs.along, found.name: inputs.along[tokens]} if inputs.along else {}
     return replace(
         problem,
         model=found.model,
-        inputs=_same_rows({found.name: vectors, **inputs.tensors}, inputs),
+        inputs=_same_rows({found.name: vectors, **inputs.tensors}, inputs, along=along, fills=found.fills),
         players=replace(problem.players, labels=labels, layout=()),
         removal=_OfTokens(removal, found, vectors.shape[-1]),
         kind="tensor",
@@ -96,9 +98,9 @@ def _by_embeddings(problem: Problem) -> Problem:
     )
 
 
-def _same_rows(tensors: Mapping[str, Tensor], inputs: Inputs) -> Inputs:
-    """Other tensors for the same rows: they keep their names, and so their noise."""
-    made = replace(inputs, tensors=tensors)
+def _same_rows(tensors: Mapping[str, Tensor], inputs: Inputs, **known: Any) -> Inputs:
+    """Other tensors for the same rows, and what is ``known`` of them: they keep their names, and so their noise."""
+    made = replace(inputs, tensors=tensors, **known)
     made.__dict__["ids"] = inputs.ids
     return made
 

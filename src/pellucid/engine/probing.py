@@ -15,16 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..problem.differing import difference
 from ..problem.model import Differentiable, Inspectable, Rows, Traceable
 from ..problem.problem import Problem
 from ..records.errors import ModelError, PellucidError, shorten
 from ..records.messages import Caution
 from ..records.preflight import Pace
-from .caller import Caller, Learned, difference
-from .engine import learned_cautions
+from .caller import Caller, Learned
 from .inside import Places
+from .lengths import of_one_length
 from .lifting import lifted
 from .listener import Listener, Silent
+from .opening import learned_cautions
 from .walking import network_of
 
 TRIED = 8
@@ -78,6 +80,7 @@ def probed(problem: Problem, listener: Listener | None = None, *, whole: bool = 
 
     Raises :class:`ModelError` where it does not answer a single row.
     """
+    problem = of_one_length(problem)
     problem = problem.take(range(min(TRIED, len(problem.inputs))))
     caller = Caller(problem.model, problem.inputs, listener or Silent())
     with caller.guarded(), torch.no_grad():
@@ -189,7 +192,7 @@ def _seconds(caller: Caller, rows: list[int]) -> float:
 
 def _looked(problem: Problem, found: Probed, whole: bool) -> None:
     """Which capabilities are there: each is tried, not only declared."""
-    asked = lifted(problem, (Differentiable, Inspectable, Traceable))
+    asked = of_one_length(lifted(problem, (Differentiable, Inspectable, Traceable)))
     caller = Caller(asked.model, asked.inputs, Silent())
     with caller.guarded():
         caller.learn()
@@ -254,7 +257,7 @@ def reasons_against(problem: Problem, methods: Mapping[str, Any], listener: List
     asked = {needs: lifted(problem, needs) for needs in {method.needs for method in methods.values()}}
     found = {}
     for name, method in methods.items():
-        own = asked[method.needs]
+        own = of_one_length(asked[method.needs])
         caller = Caller(own.model, own.inputs, listener or Silent())
         with caller.guarded():
             caller.learn()

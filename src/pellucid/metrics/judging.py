@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from ..engine.budget import Budget
-from ..engine.engine import Opened, opened
+from ..engine.lengths import looks_inside
 from ..engine.listener import Listener, Silent
+from ..engine.opening import Opened, opened
 from ..engine.session import Session
 from ..methods.controls import EdgeFilter, Frequency, InputMagnitude, LocalDeviation, RandomControl, WordLength
 from ..methods.method import Method
@@ -107,6 +108,7 @@ def judge(
         budget=budget,
         listener=listener,
         bound=bound_again(explanation, problem),
+        inside=judgement.method is not None and looks_inside(judgement.method.needs),
     ) as run:
         for metric in metrics:
             listener.started(f"{metric.name} of {judgement.name}", 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import chain
@@ -43,7 +43,9 @@ class Inputs:
         that stands for nothing there begins and ends at one place.
     carried: tensors that put the question and are never explained, beside those that their type rules out.
     axes: what the axes of a row are, where rows are time series.
-    lengths: ``Int[N]``, how many steps each series has where they differ; what is behind them is filled up.
+    lengths: ``Int[N]``, how many steps (or tokens) each row has where they differ; what is behind them is filled up.
+    along: the axis of the steps in each tensor that has them, where rows of different lengths can be cut to their own.
+    fills: whether the network says of a row that is filled up what it says of that row alone.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class Inputs:
     carried: tuple[str, ...] = ()
     axes: SeriesAxes | None = None
     lengths: np.ndarray | None = None
+    along: Mapping[str, int] = field(default_factory=dict)
+    fills: bool = True
 
     def __post_init__(self) -> None:
         for name, tensor in self.tensors.items():
@@ -77,16 +81,39 @@ class Inputs:
         if raw is not None:
             raw = raw[index] if isinstance(raw, np.ndarray) else [raw[row] for row in index.tolist()]
         if self.opaque is not None:
-            taken = Inputs(opaque=tuple(self.opaque[row] for row in index.tolist()), raw=raw)
-        else:
-            places = torch.from_numpy(index)
-            tensors = {name: tensor[places] for name, tensor in self.tensors.items()}
-            spans = None if self.spans is None else self.spans[index]
-            lengths = None if self.lengths is None else self.lengths[index]
-            taken = Inputs(tensors, None, raw, spans, self.carried, self.axes, lengths)
+            return self._named(Inputs(opaque=tuple(self.opaque[row] for row in index.tolist()), raw=raw), index)
+        places = torch.from_numpy(index)
+        tensors = {name: tensor[places] for name, tensor in self.tensors.items()}
+        spans = None if self.spans is None else self.spans[index]
+        lengths = None if self.lengths is None else self.lengths[index]
+        return self._named(replace(self, tensors=tensors, raw=raw, spans=spans, lengths=lengths), index)
+
+    def cut(self, length: int) -> Inputs:
+        """The same rows without what is behind their first ``length`` steps, which all of them have."""
+        tensors = {
+            name: tensor.narrow(self.along[name], 0, length) if name in self.along else tensor
+            for name, tensor in self.tensors.items()
+        }
+        spans = None if self.spans is None else self.spans[:, :length]
+        axes = None if self.axes is None else self.axes.cut(length)
+        made = replace(self, tensors=tensors, spans=spans, axes=axes, lengths=None, along={}, fills=True)
+        return self._named(made, np.arange(len(self)))
+
+    def kept(self, length: int) -> np.ndarray:
+        """Which elements ``Int[D']`` of a row :meth:`cut` leaves."""
+        parts, start = [], 0
+        for name, shape in self.shapes.items():
+            stop = start + prod(shape)
+            places = np.arange(start, stop).reshape(shape)
+            parts.append(places.take(range(length), self.along[name] - 1) if name in self.along else places)
+            start = stop
+        return np.concatenate([part.ravel() for part in parts])
+
+    def _named(self, made: Inputs, rows: np.ndarray) -> Inputs:
+        """Other inputs made of some of these rows: they keep their names where these are known."""
         if "ids" in self.__dict__:
-            taken.__dict__["ids"] = tuple(self.ids[row] for row in index.tolist())
-        return taken
+            made.__dict__["ids"] = tuple(self.ids[row] for row in rows.tolist())
+        return made
 
     @cached_property
     def elements(self) -> tuple[str, ...]:

@@ -138,13 +138,15 @@ class Embedded:
     """A network of tokens, taken behind its embedding.
 
     ``model`` takes the tokens' vectors ``Float[b, …, E]`` under ``name``, beside the tokens themselves; ``look_up``
-    turns tokens ``Int[…]`` into their vectors; ``layer`` is the embedding's path.
+    turns tokens ``Int[…]`` into their vectors; ``layer`` is the embedding's path. ``fills`` says whether it answers
+    rows that are filled up behind their end like those alone.
     """
 
     model: Differentiable
     name: str
     look_up: Callable[[Tensor], Tensor]
     layer: str
+    fills: bool = True
 
 
 class Countable(Model):

@@ -32,10 +32,11 @@ class Problem:
     kind: str = "tensor"
     cautions: tuple[Caution, ...] = ()
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Problem:
-        """The same question about some of the rows."""
+    def take(self, rows: Sequence[int] | np.ndarray, display: bool = True) -> Problem:
+        """The same question about some of the rows; what they are shown as is left behind without ``display``."""
         rows = [int(row) for row in rows]
-        taken = {"inputs": self.inputs.take(rows), "players": self.players.take(rows), "target": self.target.take(rows)}
+        inputs = self.inputs.take(rows, display)
+        taken = {"inputs": inputs, "players": self.players.take(rows), "target": self.target.take(rows)}
         return replace(self, **taken)
 
     def __post_init__(self) -> None:

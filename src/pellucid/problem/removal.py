@@ -47,10 +47,20 @@ class Removal:
 
 
 class TensorRemoval(Removal):
-    """Absent elements take the values of reference rows; v(S) is the mean over them."""
+    """Absent elements take the values of reference rows; v(S) is the mean over them.
+
+    Rows of its own are tensors ``[S, D]`` in its fields.
+    """
 
     conditional: ClassVar[bool] = False
     """Whether what stands for the absent depends on what is present."""
+
+    def cut(self, elements: np.ndarray, width: int) -> TensorRemoval:
+        """The same for rows that have only some, ``Int[D']``, of ``width`` elements."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        rows = {name: value for name, value in own.items() if isinstance(value, Tensor) and value.shape[1] == width}
+        kept = torch.from_numpy(elements)
+        return replace(self, **{name: value[:, kept.to(value.device)] for name, value in rows.items()})
 
     @abstractmethod
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:

@@ -123,6 +123,21 @@ class Players:
         spans = tuple(self.spans[row] for row in rows) if self.spans else ()
         return replace(self, labels=self.labels[rows], names=names, hierarchy=hierarchy, spans=spans)
 
+    def cut(self, elements: np.ndarray, axes: SeriesAxes | None = None) -> Players:
+        """The same players of rows that have only some of the elements ``Int[D']``; ``axes`` are those of such rows.
+
+        Raises :class:`InputError` for a player that has none of them.
+        """
+        labels = self.labels[:, elements]
+        for row, names in enumerate(self.names):
+            gone = np.setdiff1d(np.arange(len(names)), labels[row])
+            if len(gone):
+                raise InputError(
+                    f"the player {shorten(names[gone[0]])!r} lies behind the end of a shorter row",
+                    fix="let each row have players of its own, as the choices in pellucid.players make them",
+                )
+        return replace(self, labels=labels, layout=() if axes is None else axes.shape, axes=axes)
+
     def in_groups(self, hierarchy: np.ndarray | None) -> Players:
         """The same players in a hierarchy ``Int[L, n]`` (``Int[R, L, n]`` where rows have players of their own).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isfinite
 from typing import Any, Literal, TypeVar
@@ -81,6 +81,10 @@ class SeriesAxes:
         """``[…, channels, steps]`` as elements ``[…, D]`` in the order in which they lie in a row."""
         turned = grid.swapaxes(-1, -2) if self.time == "first" and not self.flat else grid
         return turned.reshape(*grid.shape[:-2], -1)
+
+    def cut(self, steps: int) -> SeriesAxes:
+        """The same axes of rows that end after so many steps."""
+        return replace(self, steps=steps, times=self.times[:steps])
 
     def span(self, start: int, stop: int) -> str:
         """The steps from ``start`` to before ``stop`` in words: "steps 40–49", "12:00–12:30", "0.4–0.9 s"."""

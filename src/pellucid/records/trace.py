@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,7 +42,8 @@ class Trace(Answer):
 
     Attributes
     ----------
-    units: ``Float64[N, M, T]``, the units of all layers side by side.
+    units: ``Float64[N, M, T]``, the units of all layers side by side; NaN where a row is shorter than the longest and
+        has none.
     gaps: ``Float64[N, L, T]``, for each layer |Σ − (full − base)| over max(Σ|·|, |full − base|); None where the method
         does not promise that a layer's units add up.
     """
@@ -59,6 +61,18 @@ class Trace(Answer):
         due = sum(layer.size for layer in self.layers)
         if self.units.ndim != 3 or self.units.shape[1] != due:
             raise InputError(f"units must be [N, M, T] with M = {due} units in all, not {self.units.shape}")
+
+    @classmethod
+    def beside(cls, name: str, array: np.ndarray, own: Mapping[str, Any], first: Mapping[str, Any]) -> np.ndarray:
+        shapes, wider = ([tuple(each["shape"]) for each in notes["places"]] for notes in (own, first))
+        if name != "units" or shapes == wider:
+            return array
+        edges, parts = np.cumsum([prod(shape) for shape in shapes])[:-1], []
+        for part, shape, wide in zip(np.split(array, edges, axis=1), shapes, wider, strict=True):
+            laid = np.full((len(array), *wide, array.shape[2]), np.nan)
+            laid[(slice(None), *map(slice, shape))] = part.reshape(len(array), *shape, -1)
+            parts.append(laid.reshape(len(array), -1, array.shape[2]))
+        return np.concatenate(parts, axis=1)
 
     # What the user reads -------------------------------------------------------------------
 
@@ -89,7 +103,7 @@ class Trace(Answer):
     @property
     def sums(self) -> np.ndarray:
         """What each layer's units add up to, ``[N, L]`` (``[N, L, T]``)."""
-        summed = np.stack([self.units[:, self._part(layer.name)[1]].sum(1) for layer in self.layers], axis=1)
+        summed = np.stack([np.nansum(self.units[:, self._part(layer.name)[1]], 1) for layer in self.layers], axis=1)
         return summed if self.several else summed[..., 0]
 
     @property
@@ -106,7 +120,7 @@ class Trace(Answer):
         for each in self.layers if layer is None else (self._part(layer)[0],):
             values = self.units[row, self._part(each.name)[1], output]
             order = np.argsort(-np.abs(values), kind="stable")[:k]
-            found += [(each.unit(int(place)), float(values[place])) for place in order]
+            found += [(each.unit(int(place)), float(values[place])) for place in order if not np.isnan(values[place])]
         return sorted(found, key=lambda unit: -abs(unit[1]))[:k]
 
     def to_frame(self) -> pd.DataFrame:
@@ -119,6 +133,7 @@ class Trace(Answer):
             for row in range(len(self))
             for t, output in enumerate(self.outputs[row])
             for unit, value in zip(units, self.units[row, :, t].tolist(), strict=True)
+            if not np.isnan(value)
         ]
         return pd.DataFrame(lines, columns=["row", "output", "layer", "unit", "value"])
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ..data.dataset import Dataset
 from ..doors.question import as_problem
-from ..engine.engine import opened
 from ..engine.inside import Look, Seen
 from ..engine.listener import Listener
+from ..engine.opening import opened
 from ..engine.session import Session
 from ..measures.units import LEAST, alignment, plane, twins
 from ..problem.model import Place, Traceable
