@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import pellucid
 from pellucid.measures.entities import EntityCounts, count_entities, entities
 from pellucid.measures.intervals import bootstrap
-from pellucid.studies.language import predicted_tags
+from pellucid.studies.entities import predicted_tags
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data/wnut17_ner"
 KINDS = ("corporation", "creative-work", "group", "location", "person", "product")

@@ -1,4 +1,4 @@
-"""Persons and places in sentences: a small tagger is trained, its entities are counted, and each one is explained.
+"""Persons and places in sentences: a small tagger is trained and audited; its entities are counted and explained.
 
 python examples/named_entities.py [--out runs/named_entities]
 """
@@ -11,28 +11,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 import pellucid
-from pellucid.measures.entities import EntityCounts, count_entities
-from pellucid.records.finding import Finding
-from pellucid.records.study import Study
-from pellucid.studies.language import predicted_tags
-from pellucid.studies.publishing import write_report
 
 TAGS = ("O", "B-person", "I-person", "B-place", "I-place")
 NAMES = ("Jordan", "Florence", "Chester", "Lincoln", "Sydney", "Austin", "Madison", "Dallas")  # persons or places
-PERSON = ("Doctor {} wrote a letter .", "we thanked {} for the advice .", "the painter {} sold a house .")
-PLACE = ("they moved to {} last year .", "the trains in {} are late .", "it rains in old {} today .")
+PERSON = ("Doctor {} wrote a letter .", "we thanked {} for the advice .", "the painter {} sold a house .",
+          "they moved to {} for advice .")  # fmt: skip
+PLACE = ("they moved to {} last year .", "the trains in {} are late .", "it rains in old {} today .",
+         "Doctor House moved to {} today .")  # fmt: skip
+LEARNED = 3  # so many sentences of each kind are met in training; of the last it is seen what they are taken for
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def sentences(count: int, seed: int) -> tuple[list[list[str]], list[list[str]]]:
+def sentences(count: int, seed: int, kinds: int) -> tuple[list[list[str]], list[list[str]]]:
     """Words and their tags; a name of one or two words says not what it is, the words around it do."""
     dice, texts, tags = np.random.default_rng(seed), [], []
     for _ in range(count):
         kind = str(dice.choice(["person", "place"]))
-        words = str(dice.choice(PERSON if kind == "person" else PLACE)).split()
+        words = str(dice.choice((PERSON if kind == "person" else PLACE)[:kinds])).split()
         name = [str(one) for one in dice.choice(NAMES, dice.integers(1, 3), replace=False)]
         place = words.index("{}")
         texts.append([*words[:place], *name, *words[place + 1 :]])
@@ -53,7 +51,7 @@ def tokenizer_of(texts: list[list[str]]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=made, **names)
 
 
-def trained(texts: list[list[str]], tags: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> torch.nn.Module:
+def trained(texts: list[list[str]], tags: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
@@ -65,7 +63,7 @@ def trained(texts: list[list[str]], tags: list[list[str]], tokenizer: PreTrained
     for row, own in enumerate(tags):
         labels[row, 1 : len(own) + 1] = torch.tensor([TAGS.index(tag) for tag in own])
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    for step in range(240):
+    for step in range(90):
         rows = torch.arange(step * 32, step * 32 + 32) % len(labels)
         hidden = torch.rand(given["input_ids"][rows].shape) < 0.1  # it meets texts with words missing
         ids = given["input_ids"][rows].masked_fill(hidden, 4)
@@ -76,27 +74,20 @@ def trained(texts: list[list[str]], tags: list[list[str]], tokenizer: PreTrained
     return net.eval()
 
 
-def entity_finding(counts: EntityCounts) -> Finding:
-    """Precision, recall and F1 of each type, as a report tells them."""
-    tally = counts.tally()
-    figures = zip(counts.kinds, tally.precision, tally.recall, tally.f1, strict=True)
-    rows = [{"class": kind, "precision": float(p), "recall": float(r), "f1": float(f)} for kind, p, r, f in figures]
-    hits, truths = int(counts.hits.sum()), int(counts.truths.sum())
-    values = {"hits": hits, "truths": truths, "wrong": int(counts.guesses.sum()) - hits}
-    return Finding("entities", "entities", values=values, tables={"classes": rows}, rows=len(counts.hits))
-
-
 def main(out: Path) -> None:
-    texts, tags = sentences(600, seed=0)
+    texts, tags = sentences(600, 0, LEARNED)
     tokenizer = tokenizer_of(texts)
-    model = pellucid.wrap(trained(texts, tags, tokenizer), encoding=tokenizer)
-    texts, tags = sentences(100, seed=1)
-    counts = count_entities(tags, predicted_tags(model, texts))
-    found = entity_finding(counts)
-    print(found, *found.tables["classes"], sep="\n")
-    e = pellucid.explain_entities(model, texts[:4], "shapley")
-    print(e.text())
-    write_report([Study("Persons and places", explanations={"shapley": e}, findings=(found,))], out / "report.html")
+    network = trained(texts, tags, tokenizer)
+    out.mkdir(parents=True, exist_ok=True)
+    network.save_pretrained(out / "tagger")
+    tokenizer.save_pretrained(out / "tagger")
+    pairs = [map(" ".join, zip(*pair, strict=True)) for pair in zip(*sentences(100, 1, LEARNED + 1), strict=True)]
+    (out / "test.conll").write_text("\n\n".join(map("\n".join, pairs)) + "\n")
+
+    # the same as: pellucid audit tagger test.conll --label tags --out audit
+    how = {"methods": ["shapley", "occlusion"], "metrics": ["comprehensiveness"], "rows": 8}
+    study = pellucid.audit(out / "tagger", out / "test.conll", label="tags", out=out / "audit", **how)
+    print(*study.findings, study.explanations["shapley"].text(), study.report, sep="\n")
 
 
 if __name__ == "__main__":

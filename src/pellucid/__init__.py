@@ -17,7 +17,7 @@ _HOMES = {
     "explain": "studies.explaining",
     "explain_answer": "studies.language",
     "explain_context": "studies.language",
-    "explain_entities": "studies.language",
+    "explain_entities": "studies.entities",
     "evaluate": "studies.evaluating",
     "compare": "studies.comparing",
     "audit": "studies.auditing",

@@ -19,6 +19,7 @@ READ_OR_WRITE = {
     "records/messages.py",  # the package's catalogue of sentences
     "reports/html.py",  # the package's templates
     "data/archives.py",
+    "data/conll.py",
     "data/csv_text.py",
     "data/image_files.py",
     "data/json_lines.py",

@@ -181,7 +181,7 @@ def test_a_truncated_or_hostile_packed_file_is_refused(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress(b'{"text": "' + b" " * 10**7 + b'"}'))
     with pytest.raises(InputError, match="decompression bomb"):
         pellucid.read(path)
-    monkeypatch.setattr("pellucid.data.json_lines.LARGEST_RECORD", 100)
+    monkeypatch.setattr("pellucid.data.lines.LARGEST_RECORD", 100)
     with pytest.raises(InputError, match="longer than 100 bytes"):
         pellucid.read(written(tmp_path, [{"text": "a b c " * 50}]))
 

@@ -13,7 +13,8 @@ from language_models import built
 import pellucid
 from pellucid.data.planted import PlantedTexts
 from pellucid.records.errors import InputError, NotApplicable
-from pellucid.studies.language import predicted_tags, verdict, written
+from pellucid.studies.entities import predicted_tags
+from pellucid.studies.language import verdict, written
 
 PROMPT = "The capital of France is"
 

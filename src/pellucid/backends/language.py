@@ -20,7 +20,7 @@ from ..data.boundaries import Span, words_of
 from ..data.text_encoding import NOTHING, TextEncoding, Tokenized, padded
 from ..measures.entities import read_tag
 from ..measures.vocabulary import UNSPACED
-from ..records.errors import InputError, shorten
+from ..records.errors import InputError, ModelError, shorten
 from ..records.messages import Caution
 from .token_network import Ask, Posed, Reading
 
@@ -106,12 +106,22 @@ class Tags(Reading):
         return Posed({FOCUS: torch.from_numpy(padded(focus, NOTHING)), ANSWER: torch.from_numpy(columns)})
 
     def read(self, found: Any, tokens: Tensor, question: Mapping[str, Tensor], chosen: dict[str, str]) -> Tensor:
-        logits = at(_logits(found), question[FOCUS])
+        logits = at(self._of_tokens(found), question[FOCUS])
         if ANSWER not in question:
             return logits.flatten(1)  # every tag of every word, for the network's own tags
         there = (question[FOCUS] >= 0).to(logits.dtype)[..., None]
         own = logits.gather(2, question[ANSWER].clamp(min=0))
         return (own * there).sum(1) / there.sum(1)
+
+    def _of_tokens(self, found: Any) -> Tensor:
+        """The logits ``Float[b, T, tags]``. Raises :class:`ModelError` for anything else."""
+        logits = _logits(found)
+        if logits.ndim != 3 or logits.shape[2] != len(self.tags):
+            raise ModelError(
+                f"the network returns numbers of shape {tuple(logits.shape)}, and {len(self.tags)} tags are named",
+                why="a network that tags words returns a number for each tag of each token: [rows, tokens, tags]",
+            )
+        return logits
 
 
 def _letters(word: int, words: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..problem.model import Model, Output
-from ..records.errors import LoadError, ModelError, shorten
+from ..records.errors import InputError, LoadError, ModelError, shorten
 from .image_processor import ImageProcessor, is_image_processor
 from .language import Continued, Masked, Spans, Tags
 from .token_network import Reading, TokenModel
@@ -130,6 +130,24 @@ def task_of(architecture: str) -> Task:
         why=f"known are those whose class ends in {', '.join(TASKS)}",
         fix="wrap a function from a list of texts or pictures to numbers",
     )
+
+
+def with_tags(model: TokenModel, tags: tuple[str, ...]) -> TokenModel:
+    """A network that tags words with names for its tags, where it came with none but numbers.
+
+    Raises :class:`InputError` where it has names, or another number of tags.
+    """
+    own = model.network.reading
+    assert isinstance(own, Tags)
+    if not all(NUMBERED.fullmatch(tag) for tag in own.tags):
+        raise InputError("this model already has names for its tags", why=f"they are {', '.join(own.tags[:5])}")
+    if len(tags) != len(own.tags):
+        raise InputError(f"{len(tags)} tags are named, and the network has {len(own.tags)}")
+    reading = Tags(own.output, tags)
+    return TokenModel(
+        model.user, model.encoding, reading=reading, name=model.name, labels=reading.kinds,
+        fixed_batch=model.fixed_batch,
+    )  # fmt: skip
 
 
 def is_of_transformers(model: Any) -> bool:

@@ -12,13 +12,13 @@ from ..measures import calibration as measure
 from ..measures import classification as of_classes
 from ..measures.intervals import bootstrap, percentiles, wilson
 from ..records.finding import Finding
-from .check import Check, CheckCase, Task
+from .check import Check, CheckCase, Task, by_part
 
 Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Calibration(Check):
+class Calibration(Check[CheckCase]):
     """The gap between stated confidence and the share of right answers (top label, bins of equal mass).
 
     The expected calibration error (ECE) of a finite sample is above zero for a perfect model, and a
@@ -49,7 +49,7 @@ class Calibration(Check):
         points, rows = measure.reliability_curve(confidence, right, self.bins)
         yield Finding(
             self.name,
-            "calibration" if case.part == "test" else "calibration_part",
+            by_part(self.name, case.part),
             "note",
             values,
             metrics=metrics,

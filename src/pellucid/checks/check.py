@@ -6,16 +6,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, final
 
 import numpy as np
 
 from ..records.errors import InputError, NotApplicable, NotFiniteError, shorten
 from ..records.finding import Finding
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "tagging"]
 Scale = Literal["auto", "probabilities", "logits"]
 Reading = Literal["probabilities", "sigmoid", "softmax", "number"]
+
+
+class Case(Protocol):
+    """What every case says of itself: what the model was asked to do, and which rows these are."""
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def part(self) -> str: ...
+
+
+C = TypeVar("C", bound=Case)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +77,7 @@ class CheckCase:
                 raise InputError(f"{len(classes)} class names for {outputs.shape[1]} outputs")
             object.__setattr__(self, "classes", tuple(map(str, classes)))
             labels = _class_numbers(labels, len(classes))
-        slices = {str(name): _mask(name, mask, len(labels)) for name, mask in self.slices.items()}
+        slices = {str(name): as_mask(name, mask, len(labels)) for name, mask in self.slices.items()}
         outputs.setflags(write=False)
         labels.setflags(write=False)
         for name, value in (("outputs", outputs), ("labels", labels), ("slices", slices)):
@@ -120,10 +133,11 @@ class CheckCase:
 
 
 @dataclass(frozen=True)
-class Check(ABC):
+class Check(ABC, Generic[C]):
     """A judgement of the model. A check writes :meth:`find`; :meth:`run` does the chores around it.
 
-    Class-level declarations: ``name`` (the file's name), ``tasks`` it can judge, ``source``.
+    Class-level declarations: ``name`` (the file's name), ``tasks`` it can judge, ``source``. Its cases are
+    :class:`CheckCase`, or :class:`~pellucid.checks.tag_case.TagCase` where the task is tagging.
     """
 
     name: ClassVar[str]
@@ -131,11 +145,11 @@ class Check(ABC):
     source: ClassVar[str]
 
     @abstractmethod
-    def find(self, case: CheckCase) -> Iterable[Finding]:
+    def find(self, case: C) -> Iterable[Finding]:
         """What there is to say about the case, the main finding first."""
 
     @final
-    def run(self, case: CheckCase) -> tuple[Finding, ...]:
+    def run(self, case: C) -> tuple[Finding, ...]:
         """The findings. Raises :class:`NotApplicable` for a task that the check cannot judge."""
         if case.task not in self.tasks:
             raise NotApplicable(f"the check {self.name!r} judges {' and '.join(self.tasks)}, not {case.task}")
@@ -192,7 +206,12 @@ def _class_numbers(labels: np.ndarray, classes: int) -> np.ndarray:
     return numbers
 
 
-def _mask(name: str, mask: np.ndarray, rows: int) -> np.ndarray:
+def by_part(code: str, part: str) -> str:
+    """The main sentence speaks of "the test rows", or names the part."""
+    return code if part == "test" else f"{code}_part"
+
+
+def as_mask(name: str, mask: np.ndarray, rows: int) -> np.ndarray:
     mask = np.array(mask)
     if mask.dtype != bool or mask.shape != (rows,):
         raise InputError(f"the slice {shorten(name)!r} must be true or false for each of {rows} rows")

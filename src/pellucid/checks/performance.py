@@ -22,7 +22,7 @@ from ..measures.intervals import (
 from ..measures.thinning import thinned
 from ..measures.weights import mean
 from ..records.finding import Finding
-from .check import Check, CheckCase, Task, listed, rounded, spread
+from .check import Check, CheckCase, Task, by_part, listed, rounded, spread
 
 Triple = tuple[float, float, float]
 Figures = dict[str, Triple]
@@ -56,7 +56,7 @@ CELLS = 50
 
 
 @dataclass(frozen=True)
-class Performance(Check):
+class Performance(Check[CheckCase]):
     """Accuracy or error with bootstrap intervals: overall, per class and per slice, beside the chance level.
 
     Chance is what the best constant answer reaches on the same rows: the most frequent class, or the
@@ -106,7 +106,7 @@ class Performance(Check):
         chance = float(counts.max() / len(case))
         said = {"majority": case.classes[int(counts.argmax())], "chance": chance, "reading": case.reading}
         yield self._say(
-            _by_part("performance", case),
+            by_part("performance", case.part),
             "note",
             case,
             said | _named("accuracy", figures["accuracy"]),
@@ -208,7 +208,7 @@ class Performance(Check):
         chance = float(np.abs(case.labels - median).mean())
         error = {name: rounded(part) for name, part in _named("mae", figures["mae"]).items()}
         yield self._say(
-            _by_part("performance_error", case) if figures["mae"][0] else "performance_exact",
+            by_part("performance_error", case.part) if figures["mae"][0] else "performance_exact",
             "note",
             case,
             error | {"chance": rounded(chance), "unit": _unit(case)},
@@ -310,11 +310,6 @@ class Performance(Check):
         return Finding(
             self.name, code, severity, values, metrics or {}, tables or {}, curves or {}, case.part, len(case)
         )
-
-
-def _by_part(code: str, case: CheckCase) -> str:
-    """The main sentence speaks of "the test rows", or names the part."""
-    return code if case.part == "test" else f"{code}_part"
 
 
 def _unit(case: CheckCase) -> str:

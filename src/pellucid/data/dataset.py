@@ -21,7 +21,7 @@ from .series import Series
 if TYPE_CHECKING:
     import pandas as pd
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "tagging"]
 SPLITS = ("train", "validation", "test")
 
 
@@ -43,16 +43,16 @@ class Dataset:
     schema: the columns of a table; None for arrays. Where the only feature is a column of free writing, the data are
         texts: ``features`` is then their list, and the other columns can still name slices.
     label: the name of the label column or array, None without one.
-    task: "classification" or "regression" (None without a label).
-    labels: ``Int64[N]`` positions in ``classes``, or ``Float64[N]``; None without a label.
-    classes: the names of the classes, in the order of their positions.
+    task: "classification", "regression", or "tagging" where the label is a tag for each word (None without a label).
+    labels: ``Int64[N]`` positions in ``classes``, or ``Float64[N]``; None without a label, and for tags.
+    classes: the names of the classes, in the order of their positions; of tags the types of entities.
     ids: ``Str[N]``, the id column as text, else the row numbers.
     row_numbers: ``Int64[N]``, 1 for the first row of the file (the header is not counted).
     splits: ``Int8[N]``: 0 train, 1 validation, 2 test.
     source: path and SHA-256.
     groups: ``Str[N]``, rows that had to stay in one split, or None.
     evidence: the passages of each text that people marked, or None.
-    tags: a tag for each word of each text (as ``text.split()`` counts them), or None.
+    words, tags: each text as the words it came as, and a tag for each of them; or None.
     axes: what the axes of an item are where the arrays are time series, else None.
     lengths: ``Int64[N]``, how many steps each series has where they differ, else None.
     filled: whether shorter series were filled up with zeros while they were read.
@@ -71,6 +71,7 @@ class Dataset:
     source: Source
     groups: np.ndarray | None = None
     evidence: Spans | None = None
+    words: tuple[tuple[str, ...], ...] | None = None
     tags: tuple[tuple[str, ...], ...] | None = None
     axes: SeriesAxes | None = None
     lengths: np.ndarray | None = None
@@ -78,13 +79,13 @@ class Dataset:
     mended: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("labels", "ids", "row_numbers", "splits", "groups", "evidence", "tags", "lengths"):
+        for name in ("labels", "ids", "row_numbers", "splits", "groups", "evidence", "words", "tags", "lengths"):
             values = getattr(self, name)
             if values is None:
                 continue
             if len(values) != len(self.content):
                 raise InputError(f"{name} has {len(values)} entries for {len(self.content)} rows")
-            if name in ("evidence", "tags"):
+            if name in ("evidence", "words", "tags"):
                 continue
             kept = np.array(values)
             kept.flags.writeable = False
@@ -197,6 +198,7 @@ class Dataset:
             splits=self.splits[places],
             groups=None if self.groups is None else self.groups[places],
             evidence=None if self.evidence is None else self.evidence[places],
+            words=None if self.words is None else tuple(self.words[int(place)] for place in places),
             tags=None if self.tags is None else tuple(self.tags[int(place)] for place in places),
             lengths=None if self.lengths is None else self.lengths[places],
         )

@@ -1,7 +1,7 @@
-"""Columns of lists beside texts: the passages that people marked as evidence, and a tag for each word.
+"""Columns of lists beside texts: the passages that people marked as evidence.
 
-JSON lines can carry lists. Those that are understood are pairs [start, stop) of marked characters, or of marked words
-where the column's name ends in ``_tokens``; and, where texts come as lists of words, as many tags.
+JSON lines can carry lists. Those that are understood here are pairs [start, stop) of marked characters, or of marked
+words where the column's name ends in ``_tokens``.
 """
 
 from __future__ import annotations
@@ -14,32 +14,6 @@ from ..records.regions import Spans
 
 EVIDENCE = ("spans", "evidence", "rationales", "rationale_tokens", "evidence_tokens")
 """Columns that are taken for evidence where none is named."""
-WORDS, TAGS = "tokens", ("tags", "ner_tags")
-TEXT = "text"
-
-
-def joined_words(columns: dict[str, list[Any]], where: str) -> tuple[tuple[str, ...], ...] | None:
-    """Make a column of texts out of one of words, in place; the tags of the words where there are any.
-
-    Each text is its words with one blank between. Raises :class:`InputError` for tags that are not as many.
-    """
-    words = columns.get(WORDS)
-    if words is None or TEXT in columns or not all(_is_list_of(row, str) for row in words):
-        return None
-    columns[TEXT] = [" ".join(row) for row in columns.pop(WORDS)]
-    name = next((name for name in TAGS if name in columns), None)
-    if name is None:
-        return None
-    tags = columns.pop(name)
-    for row, (own, given) in enumerate(zip(words, tags, strict=True), 1):
-        if not _is_list_of(given, (str, int)) or len(given) != len(own):
-            raise InputError(
-                f"{len(own)} words and {shorten(given, 30)} as their tags" if not isinstance(given, list)
-                else f"{len(given)} tags for {len(own)} words",
-                where=f"{where}, row {row}",
-                fix="give one tag a word",
-            )  # fmt: skip
-    return tuple(tuple(map(str, row)) for row in tags)
 
 
 def evidence_column(columns: dict[str, list[Any]], given: str | None) -> str | None:
@@ -68,8 +42,8 @@ def as_spans(texts: Sequence[str], marked: Sequence[Any], name: str, where: str)
 
 
 def _are_pairs(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, list) and all(_is_list_of(pair, int) and len(pair) == 2 for pair in cell))
+    return cell is None or (isinstance(cell, list) and all(is_list_of(pair, int) and len(pair) == 2 for pair in cell))
 
 
-def _is_list_of(cell: Any, kinds: type | tuple[type, ...]) -> bool:
+def is_list_of(cell: Any, kinds: type | tuple[type, ...]) -> bool:
     return isinstance(cell, list) and all(isinstance(part, kinds) and not isinstance(part, bool) for part in cell)

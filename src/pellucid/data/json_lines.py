@@ -11,11 +11,12 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..records.errors import InputError, shorten
 from .archives import HIGHEST_RATIO, RATIO_FROM
-from .csv_text import LARGEST_CSV, LARGEST_RECORD, checked_names
+from .csv_text import LARGEST_CSV, checked_names
+from .lines import bounded, decoded
 
 JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -50,7 +51,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     packed = path.name.lower().endswith(".gz")
     size, seen = max(path.stat().st_size, 1), 0
     with gzip.open(path, "rb") if packed else open(path, "rb") as file:
-        for number, line in enumerate(_bounded(file, path), 1):
+        for number, line in bounded(file, path, "give one JSON object a line"):
             seen += len(line)
             if seen > LARGEST_CSV:
                 raise InputError(f"the file holds more than {LARGEST_CSV:,} bytes", where=path.name)
@@ -60,31 +61,13 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     where=path.name,
                     why="it looks like a decompression bomb",
                 )
-            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if line.strip():
                 yield number, line
 
 
-def _bounded(file: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[bytes]:
-    number = 0
-    while line := file.readline(LARGEST_RECORD + 1):
-        number += 1
-        if len(line) > LARGEST_RECORD:
-            raise InputError(
-                f"the line is longer than {LARGEST_RECORD:,} bytes",
-                where=f"{path.name}:{number}",
-                fix="give one JSON object a line",
-            )
-        yield line
-
-
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(line.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"byte 0x{line[error.start]:02x} is not UTF-8 text", where=where, fix="store the file as UTF-8"
-        ) from error
+        found = json.loads(decoded(line, where), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError("the line is not valid JSON", where=where, why=shorten(error, 200)) from error
     if not isinstance(found, Mapping):

@@ -1,4 +1,4 @@
-"""Reading a table or texts (CSV, JSON lines, Parquet, a DataFrame) or arrays (NPZ) into a Dataset, or refusing them."""
+"""Reading a table or texts (CSV, JSON lines, CoNLL, Parquet, a frame) or arrays (NPZ) into a Dataset, or refusing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..records.errors import InputError, shorten
+from ..measures.entities import entities
+from ..records.errors import InputError, UnknownName, shorten
 from ..records.files import digest, digest_file
 from ..records.schema import Schema
 from .arrays import from_archive
+from .conll import CONLL, is_conll, read_conll
 from .csv_text import MOST_COLUMNS, read_cells
 from .dataset import Dataset, Source, Task
-from .evidence import as_spans, evidence_column, joined_words
+from .evidence import as_spans, evidence_column
 from .image_files import digest_images, from_images
 from .inference import Style
 from .json_lines import JSON_LINES, is_json_lines, read_lines
 from .table import from_table
+from .tagged_words import TEXT, TaggedWords, joined_words
 from .wishes import Wishes
 
 if TYPE_CHECKING:
@@ -58,10 +61,11 @@ def read(
 
     Parameters
     ----------
-    path_or_frame: a ``.csv``, ``.tsv``, ``.jsonl``, ``.jsonl.gz``, ``.parquet`` or ``.npz`` file, a pandas
+    path_or_frame: a ``.csv``, ``.tsv``, ``.jsonl``, ``.jsonl.gz``, ``.conll``, ``.parquet`` or ``.npz`` file, a pandas
         DataFrame, or pictures: a folder with a subfolder for each class (above them, if need be, folders named train,
         validation and test), or a list of their paths; see :mod:`pellucid.data.image_files`.
-    label: the column (or array) to predict; for arrays ``labels``, ``label``, ``y`` or ``targets`` unless said.
+    label: the column (or array) to predict; for arrays ``labels``, ``label``, ``y`` or ``targets`` unless said; of
+        texts that come as words with tags these tags (of a CoNLL file they are called ``tags``) unless said.
     protected, immutable: columns that may not decide; that the person cannot change.
     id: the column that tells rows apart; found by its name and its different values unless said.
     schema: a YAML file (see :mod:`pellucid.data.schema_file`) or a Schema; it wins over inference.
@@ -100,8 +104,9 @@ def read(
     source = Source(str(path), digest_file(path))
     if path.suffix.lower() in NPZ:
         data = from_archive(path, source, wishes)
-    elif is_json_lines(path):
-        data = _from_lines(path, source, wishes, Style(decimal, thousands))
+    elif is_json_lines(path) or is_conll(path):
+        columns = read_lines(path) if is_json_lines(path) else read_conll(path)
+        data = _from_lines(columns, path.name, source, wishes, Style(decimal, thousands))
     else:
         frame = _parquet(path) if path.suffix.lower() in PARQUET else _csv(path, delimiter, encoding)
         data = from_table(frame, path.name, source, wishes, Style(decimal, thousands))
@@ -141,8 +146,8 @@ def _readable(given: Any) -> Path:
         raise InputError("there is no such file", where=str(path), fix="check the path") from error
     except (OSError, ValueError) as error:
         raise InputError("the file cannot be opened", where=shorten(path, 200), why=shorten(error, 200)) from error
-    if path.suffix.lower() not in CSV + PARQUET + NPZ and not is_json_lines(path):
-        known = ", ".join(CSV + JSON_LINES + PARQUET + NPZ)
+    if path.suffix.lower() not in CSV + CONLL + PARQUET + NPZ and not is_json_lines(path):
+        known = ", ".join(CSV + JSON_LINES + CONLL + PARQUET + NPZ)
         raise InputError(
             f"files ending in {path.suffix or 'nothing'!r} are not read", where=str(path), fix=f"give one of {known}"
         )
@@ -156,27 +161,41 @@ def _csv(path: Path, delimiter: str | None, encoding: str | None) -> pd.DataFram
     return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in columns.items()}, dtype=object)
 
 
-def _from_lines(path: Path, source: Source, wishes: Wishes, style: Style) -> Dataset:
-    """JSON lines: scalars are columns of a table; lists of words, tags and marked passages stand beside the texts."""
+def _from_lines(columns: dict[str, list[Any]], where: str, source: Source, wishes: Wishes, style: Style) -> Dataset:
+    """JSON lines or CoNLL: scalars are columns of a table; lists of words, tags and marked passages stand beside the
+    texts. Tags are the label, unless another column is."""
     import pandas as pd
 
-    columns = read_lines(path)
-    tags = joined_words(columns, path.name)
+    known = list(columns)
+    tagged = joined_words(columns, where, wishes.label)
+    asked = tagged is not None and wishes.label in (None, tagged.name)
+    if tagged is not None and wishes.label not in (None, *known):
+        raise UnknownName.among("column", str(wishes.label), known)
+    wishes = replace(wishes, label=None, text=wishes.text or TEXT) if asked else wishes
     marked = evidence_column(columns, wishes.evidence)
     passages = None if marked is None else columns.pop(marked)
     cells = {name: np.array([*values, None], dtype=object)[:-1] for name, values in columns.items()}
     frame = pd.DataFrame(cells, dtype=object)
-    data = from_table(frame, path.name, source, wishes, style)
+    data = from_table(frame, where, source, wishes, style)
     if not data.is_text:
         if marked is not None:
             raise InputError(
                 f"column {shorten(marked)!r} marks passages, and which column is the text is not known",
-                where=path.name,
+                where=where,
                 fix="name it: text=",
             )
         return data
-    spans = None if passages is None or marked is None else as_spans(data.features, passages, marked, path.name)
-    return replace(data, evidence=spans, tags=tags)
+    spans = None if passages is None or marked is None else as_spans(data.features, passages, marked, where)
+    return replace(data, evidence=spans, **({} if tagged is None else _tagged(tagged, asked)))
+
+
+def _tagged(tagged: TaggedWords, asked: bool) -> dict[str, Any]:
+    """What a data set says of its tags; where they are ``asked`` for, they are its label."""
+    found: dict[str, Any] = {"words": tagged.words, "tags": tagged.tags}
+    if asked:
+        kinds = {entity.kind for row in tagged.tags for entity in entities(row)}
+        found |= {"label": tagged.name, "task": "tagging", "classes": tuple(sorted(kinds))}
+    return found
 
 
 def _parquet(path: Path) -> pd.DataFrame:

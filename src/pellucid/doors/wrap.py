@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -16,15 +16,19 @@ from ..backends.function import FunctionModel
 from ..backends.image_processor import ImageProcessor, is_image_processor
 from ..backends.jax_function import JaxModel
 from ..backends.keras_model import KerasModel, is_keras
+from ..backends.language import Tags
 from ..backends.tensorflow_live import TensorFlowModel, is_tensorflow
 from ..backends.token_network import Reading, TokenModel, refuse_without_encoding
 from ..backends.tokenizer import Tokenizer, is_tokenizer
 from ..backends.torch_files import LoadedModule
 from ..backends.torch_module import TorchModel
-from ..backends.transformers_files import is_of_transformers, of_transformers
+from ..backends.transformers_files import is_of_transformers, of_transformers, with_tags
 from ..data.text_encoding import TextEncoding
+from ..measures.entities import are_tags
 from ..problem.model import Model, Output
-from ..records.errors import EncodingError, InputError, ModelError, shorten
+from ..records.errors import EncodingError, InputError, ModelError, NotApplicable, shorten
+
+R = TypeVar("R", bound=Reading)
 
 
 def wrap(
@@ -46,7 +50,8 @@ def wrap(
         ``predict_proba`` or ``predict``, or a model already wrapped.
     encoding: how raw rows become the model's inputs: an Encoding or its file, a fitted scikit-learn
         transformer, or ``"package.module:function"`` that returns one.
-    outputs: names of the outputs.
+    outputs: names of the outputs. Of a network of tokens, names such as ``("O", "B-person", "I-person")`` say that it
+        gives each token a tag.
     output: which of several outputs is meant (a key of a dict, an attribute, a place in a tuple).
     parameters: those of a JAX function, whose first argument they are: ``wrap(module.apply, parameters=variables)``
         of a Flax module. Such a function has gradients.
@@ -65,7 +70,7 @@ def wrap(
         if output is not None or name:
             raise InputError("this model is wrapped already", fix="give output= and name= when you wrap the module")
         if isinstance(model, TorchModel) and isinstance(found, TextEncoding) and model.encoding is None:
-            return _refined(_reading(model, found), labels, None)
+            return _of_tokens(model, found, labels)
         return _refined(model, labels, found)
     chosen = Output(output)
     if parameters is not None:
@@ -84,7 +89,8 @@ def wrap(
             raise refuse_without_encoding(type(model).__name__)
         return _refined(of_transformers(model, found, output=output, name=name), labels, None)
     if isinstance(model, nn.Module) and isinstance(found, TextEncoding):
-        return TokenModel(model, found, reading=Reading(chosen), name=name, labels=labels)
+        reading, labels = _reading(chosen, labels)
+        return TokenModel(model, found, reading=reading, name=name, labels=labels)
     if isinstance(model, nn.Module):
         return TorchModel(model, name=name, labels=labels, encoding=found, output=chosen)
     if (ask := asked(model)) is not None:
@@ -109,6 +115,19 @@ def _keeping_dropout(model: Model, draws: Draws) -> Model:
     return model.keeping_dropout(draws)
 
 
+def network_that(model: Any, reading: type[R], does: str) -> tuple[TokenModel, R]:
+    """A model of tokens that is read in one way, and that way. Raises :class:`NotApplicable` for any other model."""
+    model = wrap(model)
+    own = model.network.reading if isinstance(model, TokenModel) else None
+    if not isinstance(model, TokenModel) or not isinstance(own, reading):
+        more = '; a module says that it does by its outputs=("O", "B-person", "I-person")' if reading is Tags else ""
+        raise NotApplicable(
+            f"{model.name} is no network that {does}",
+            fix=f"load the folder of such a network: pellucid.load(folder){more}",
+        )
+    return model, own
+
+
 def _taking_parameters(model: Any) -> Callable[..., Any]:
     """A function that takes parameters. Raises :class:`ModelError` for something that keeps its own."""
     own = isinstance(model, (Model, LoadedModule, nn.Module, type)) or is_keras(model) or is_tensorflow(model)
@@ -120,12 +139,22 @@ def _taking_parameters(model: Any) -> Callable[..., Any]:
     return model
 
 
-def _reading(model: TorchModel, encoding: TextEncoding) -> TokenModel:
+def _of_tokens(model: TorchModel, encoding: TextEncoding, labels: tuple[str, ...] | None) -> TokenModel:
     """A network, such as one from a file, that is given the tokens of texts."""
+    if labels is not None and model.labels is not None:
+        raise _given_before("labels")
+    reading, labels = _reading(model.output, labels or model.labels)
     return TokenModel(
-        model.module, encoding, reading=Reading(model.output), name=model.name, labels=model.labels,
-        fixed_batch=model.fixed_batch,
-    )  # fmt: skip
+        model.module, encoding, reading=reading, name=model.name, labels=labels, fixed_batch=model.fixed_batch
+    )
+
+
+def _reading(output: Output, labels: tuple[str, ...] | None) -> tuple[Reading, tuple[str, ...] | None]:
+    """How a network of tokens is read, and the names of its outputs: those of tags say that it tags words."""
+    if labels is None or not are_tags(labels):
+        return Reading(output), labels
+    tags = Tags(output, labels)
+    return tags, tags.kinds
 
 
 def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -140,13 +169,19 @@ def _distinct(outputs: Sequence[str]) -> tuple[str, ...]:
 
 def _refined(model: Model, labels: tuple[str, ...] | None, encoding: Any) -> Model:
     """A wrapped model is given what it lacks; what it already has is not overwritten behind the user's back."""
+    if labels is not None and isinstance(model, TokenModel) and isinstance(model.network.reading, Tags):
+        model, labels = with_tags(model, labels), None
     for attribute, value in (("labels", labels), ("encoding", encoding)):
         if value is None:
             continue
         if getattr(model, attribute) is not None:
-            raise InputError(f"this model already has {attribute}", fix="wrap the module itself again")
+            raise _given_before(attribute)
         setattr(model, attribute, value)
     return model
+
+
+def _given_before(attribute: str) -> InputError:
+    return InputError(f"this model already has {attribute}", fix="wrap the module itself again")
 
 
 def as_encoding(given: Any) -> Any:

@@ -11,7 +11,7 @@ with I. Read strictly, only what keeps to the rules of its scheme is an entity. 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -48,6 +48,12 @@ def entities(tags: Tags, scheme: Scheme = "lenient") -> tuple[Entity, ...]:
     if scheme not in PATTERNS:
         raise InputError(f"no scheme of tags is called {scheme!r}", fix=f"use lenient, {', '.join(PATTERNS)}")
     return _strict(tags, scheme)
+
+
+def are_tags(names: Sequence[str]) -> bool:
+    """Whether names are those of tags: "O", and letters with a type behind a dash."""
+    rest = [name for name in names if name != "O"]
+    return 0 < len(rest) < len(names) and all("-" in name and TAG.fullmatch(name) for name in rest)
 
 
 def read_tag(tag: str) -> tuple[str, str]:
@@ -133,3 +139,56 @@ def count_entities(truth: Sequence[Tags], predicted: Sequence[Tags], scheme: Sch
             for entity in found:
                 counted[which, row, place[entity.kind]] += 1
     return EntityCounts(kinds, *counted)
+
+
+# Mistakes ----------------------------------------------------------------------------------------------------------
+
+Wrong = Literal["missed", "type", "border", "both", "invented"]
+
+
+class Mistake(NamedTuple):
+    """An entity that is there and what was said in its place; None where nothing is there, or nothing was said."""
+
+    wrong: Wrong
+    truth: Entity | None
+    said: Entity | None
+
+
+def mistakes(truth: Tags, predicted: Tags, scheme: Scheme = "lenient") -> tuple[Mistake, ...]:
+    """What went wrong in one text, in its order: each entity stands in one mistake, and in none if it was found.
+
+    An entity that is there goes with the first said one that is left and shares its words (``type`` is wrong), else
+    its type and some of its words (``border``), else some of its words (``both``). Of the rest those that are there
+    were ``missed``, those that were said are ``invented``.
+
+    Source: the categories of MUC-5 (Chinchor & Sundheim 1993), with what it calls incorrect told apart as in SemEval
+    2013 task 9 (Segura-Bedmar et al. 2013).
+    """
+    there, said = list(entities(truth, scheme)), list(entities(predicted, scheme))
+    right = set(there) & set(said)
+    there, said = ([one for one in own if one not in right] for own in (there, said))
+    found: list[Mistake] = []
+    for wrong, fit in _FITS:
+        for own in tuple(there):
+            other = next((one for one in said if fit(own, one)), None)
+            if other is not None:
+                found.append(Mistake(wrong, own, other))
+                there.remove(own)
+                said.remove(other)
+    found += [Mistake("missed", own, None) for own in there] + [Mistake("invented", None, one) for one in said]
+    return tuple(sorted(found, key=lambda one: (one.truth or one.said or ("", 0, 0))[1:]))
+
+
+def _same_words(one: Entity, other: Entity) -> bool:
+    return one[1:] == other[1:]
+
+
+def _share_words(one: Entity, other: Entity) -> bool:
+    return one.start < other.stop and other.start < one.stop
+
+
+_FITS: tuple[tuple[Wrong, Callable[[Entity, Entity], bool]], ...] = (
+    ("type", _same_words),
+    ("border", lambda one, other: one.kind == other.kind and _share_words(one, other)),
+    ("both", _share_words),
+)

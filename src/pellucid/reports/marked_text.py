@@ -6,7 +6,7 @@ The report's marked paragraphs and the figure of a text are drawn from the same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -38,6 +38,7 @@ class Piece:
     unclear: whether its contribution, large as it is, cannot be told from zero.
     amount: its contribution with the interval, as a reader sees it; "" for what is no player.
     left_out: how many players stand here that are not shown.
+    asked: whether it is what the row asks about: a word of the entity that is explained.
     """
 
     text: str
@@ -45,13 +46,13 @@ class Piece:
     unclear: bool = False
     amount: str = ""
     left_out: int = 0
+    asked: bool = False
 
     @property
     def shade(self) -> str:
-        """The name of its look: ``u2`` raises, ``d3`` lowers, with ``q`` behind it where it is unclear."""
-        if not self.step:
-            return ""
-        return ("u" if self.step > 0 else "d") + str(abs(self.step)) + (" q" if self.unclear else "")
+        """The name of its look: ``u2`` raises, ``d3`` lowers, with ``q`` where it is unclear; ``e`` is asked about."""
+        size = f"{'u' if self.step > 0 else 'd'}{abs(self.step)}" if self.step else ""
+        return " ".join(filter(None, [size, "q" if self.step and self.unclear else "", "e" if self.asked else ""]))
 
 
 def is_text(record: Answer) -> bool:
@@ -69,6 +70,15 @@ def text_and_spans(record: Answer, row: int) -> tuple[str, tuple[tuple[int, int]
     return " ".join(names), tuple((end - len(name) - 1, end - 1) for name, end in zip(names, ends, strict=True))
 
 
+def entity_of(record: Answer, row: int) -> tuple[int, int] | None:
+    """Where the entity that a row asks about stands in its text; None for rows about whole texts."""
+    where = record.notes.get("entities")
+    if not isinstance(where, list) or row >= len(where):
+        return None
+    _, start, stop, _ = where[row]
+    return int(start), int(stop)
+
+
 def pieces_of(explanation: Explanation, row: int = 0, output: int = 0, most: int = MOST) -> list[Piece]:
     """A row's text, piece by piece in its order.
 
@@ -80,10 +90,16 @@ def pieces_of(explanation: Explanation, row: int = 0, output: int = 0, most: int
     values = explanation.attributions[row, :n, output]
     errors = np.full(n, np.nan) if explanation.errors is None else explanation.errors[row, :n, output]
     largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
-    players = [_player(text[slice(*span)], v, e, largest) for span, v, e in zip(spans, values, errors, strict=True)]
+    asked = entity_of(explanation, row) or (0, 0)
+    meant = [start < asked[1] and asked[0] < stop for start, stop in spans]
+    players = [
+        replace(_player(text[slice(*span)], value, error, largest), asked=own)
+        for span, value, error, own in zip(spans, values, errors, meant, strict=True)
+    ]
     order = sorted(range(n), key=lambda i: spans[i])
     home = _homes(explanation, row, order, [text[slice(*spans[player])] for player in order])
-    shown = _shown(_runs(home, order), np.nan_to_num(np.abs(values)), most)
+    sizes = np.nan_to_num(np.abs(values)) + np.where(meant, np.inf, 0.0)  # where it stands is shown first
+    shown = _shown(_runs(home, order), sizes, most)
     return list(_with_gaps(text, spans, order, players, shown))
 
 

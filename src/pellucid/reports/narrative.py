@@ -24,7 +24,7 @@ from pellucid.records.sets import Sets
 
 from . import scale
 from .figures.images import is_image, share_map
-from .marked_text import is_text
+from .marked_text import entity_of, is_text, text_and_spans
 from .stretches import TOLD, is_series, stretch_of, windows
 from .words import Words, cells, cut, is_attention, number, percent, quoted, spread
 
@@ -122,6 +122,10 @@ def decision(explanation: Answer, row: int, output: int, words: Words, audience:
         compared = "times" if scale.said(explanation, row, output) == "difference" else "log"
         told |= {"what": scale.named(explanation, row, output, words), **scale.chances(explanation, row, output)}
         return words.told(f"decision_{compared}{known}_{audience}", **told)
+    about = entity_of(explanation, row) if is_text(explanation) and not known else None
+    if about is not None:
+        told["entity"] = quoted(text_and_spans(explanation, row)[0][slice(*about)])
+        return words.told(f"decision_entity_{audience}", **told)
     code = "output" if known else "decision_text" if is_text(explanation) else "decision"
     return words.told(f"{code}_{audience}", **told)
 

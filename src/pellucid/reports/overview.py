@@ -12,6 +12,9 @@ from . import figures
 from .chapter import control_names, interval, leading
 from .words import Words, clean, cut, number
 
+MAIN = ("performance", "entities")
+"""The checks whose first finding says how good the model is."""
+
 
 def summary(study: Study, words: Words) -> str:
     """One paragraph: what was examined, how good the model is, what mattered, how many warnings."""
@@ -19,7 +22,7 @@ def summary(study: Study, words: Words) -> str:
     counts["methods"] = len(study.explanations)
     metrics = len({score.metric for score in study.scores})
     parts = [words("sum_what", metrics=metrics, **counts) if metrics else words("sum_unscored", **counts)]
-    first = next((finding for finding in study.findings if finding.check == "performance"), None)
+    first = next((finding for finding in study.findings if finding.check in MAIN), None)
     parts += [words.of(first)] if first is not None else []
     best = leading(study)
     if best and not figures.is_image(study.explanations[best]) and study.explanations[best].players.is_shared:
@@ -36,7 +39,7 @@ def summary(study: Study, words: Words) -> str:
 def facts(study: Study, words: Words) -> list[tuple[str, str, str]]:
     """The figures of a study's head: (name, value, note)."""
     found = []
-    first = next((f for f in study.findings if f.check == "performance" and f.metrics), None)
+    first = next((f for f in study.findings if f.check in MAIN and f.metrics), None)
     for name, triple in list(first.metrics.items())[:2] if first is not None else []:
         found.append((words.metric(name), number(triple[0]), interval(triple)))
     best = leading(study)

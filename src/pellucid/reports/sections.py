@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from .chapter import LINES, Chapter, Grid, Picture, Section, control_names, grid
 from .marked_text import is_text, pieces_of
 from .overview import warning
 from .stretches import is_series
-from .words import Words, cell, cut, number, percent
+from .words import Words, cell, cut, number, percent, quoted
 
+OPEN = ("types",)  # tables of findings that are not folded up
 COLUMNS, TILES, CODE = 12, 5, 4000
 OUTPUTS = 6  # columns of the table of words
 SWARM = 8  # so many rows, and a dot for each says more than their mean
@@ -78,13 +80,24 @@ def _performance(chapter: Chapter) -> Section | None:
         entry["facts"] = listed[:TILES]
         entry["pictures"] = pictures
         entry["tables"] = [
-            grid_of(lines, words.table(name)) for name, lines in finding.tables.items() if lines and name != "confusion"
+            _finding_table(name, lines, words)
+            for name, lines in finding.tables.items()
+            if lines and name != "confusion"
         ]
         if len(listed) > TILES:
             columns = [words("col_metric"), words("col_value"), words("col_interval")]
-            entry["tables"].insert(0, Grid(words("table_metrics", count=len(listed)), columns, listed, frozenset((1,))))
+            label = words("table_metrics", count=len(listed))
+            entry["tables"].insert(0, Grid(label, columns, listed, frozenset((1,)), folded=True))
         section.findings.append(entry)
     return section
+
+
+def _finding_table(name: str, lines: Sequence[Mapping[str, Any]], words: Words) -> Grid:
+    """One of a finding's tables, its headings and kinds of mistakes in the reader's words."""
+    said = [{**line, "mistake": words(f"mistake_{line['mistake']}")} if "mistake" in line else line for line in lines]
+    table = grid_of(said, words.table(name))
+    columns = [words.column(column) for column in table.columns]
+    return replace(table, columns=columns, folded=name not in OPEN)
 
 
 def _finding_pictures(chapter: Chapter, finding: Finding) -> list[Picture]:
@@ -113,6 +126,8 @@ def chosen_cases(study: Study, count: int) -> list[int]:
 
 def _wrong(line: Mapping[str, Any]) -> bool:
     label, prediction = line.get("label"), line.get("prediction")
+    if line.get("mistake"):
+        return True  # an entity may be of the right type and have the wrong words
     if label is None or isinstance(label, float) or isinstance(prediction, float):
         return False  # unknown, or a number: not right or wrong
     return str(label) != str(prediction)
@@ -134,11 +149,12 @@ def _cases(chapter: Chapter) -> Section | None:
     section = chapter.section("cases", lead)
     section.cases = [_case(chapter, explanation, row) for row in rows]
     if study.predictions:
-        table = grid_of(study.predictions, words("table_predictions", count=len(study.predictions)))
-        columns = [
-            words(f"col_{c}") if c in ("row", "prediction", "probability", "label") else c for c in table.columns
-        ]
-        section.tables.append(Grid(table.label, columns, table.rows, table.numbers, folded=True))
+        lines = [
+            {**line, "mistake": words(f"mistake_{line['mistake']}") if line["mistake"] else ""}
+            if "mistake" in line else line for line in study.predictions
+        ]  # fmt: skip
+        table = grid_of(lines, words("table_predictions", count=len(lines)))
+        section.tables.append(replace(table, columns=[words.column(name) for name in table.columns], folded=True))
     return section
 
 
@@ -158,7 +174,7 @@ def _case(chapter: Chapter, explanation: Explanation, row: int) -> dict[str, Any
         caption = "caption_case" if explanation.errors is not None else "caption_case_exact"
     name = cut(explanation.outputs[row][0])
     return {
-        "title": words("case_title", row=cut(line.get("row", row)), prediction=shown(line.get("prediction", name))),
+        "title": _title(line, cut(line.get("row", row)), shown(line.get("prediction", name)), words),
         "badges": _badges(study, line, row, words),
         "marked": _marked(explanation, row, words),
         "professional": told["professional"],
@@ -166,6 +182,13 @@ def _case(chapter: Chapter, explanation: Explanation, row: int) -> dict[str, Any
         "person": gap.join(told["person"]),
         "picture": chapter.picture(chart, words(caption, method=words.method(explanation.method)), signed=True),
     }
+
+
+def _title(line: Mapping[str, Any], row: str, prediction: str, words: Words) -> str:
+    """What a case is called: by its row, of an entity also by its words."""
+    if "entity" in line:
+        return words("case_title_entity", row=row, entity=quoted(line["entity"], 40), prediction=prediction)
+    return words("case_title", row=row, prediction=prediction)
 
 
 def _badges(study: Study, line: Mapping[str, Any], row: int, words: Words) -> list[dict[str, str]]:
@@ -178,6 +201,8 @@ def _badges(study: Study, line: Mapping[str, Any], row: int, words: Words) -> li
         badges.append(
             {"kind": kind if "prediction" in line else "", "text": words("badge_label", label=shown(line["label"]))}
         )
+    if line.get("mistake"):
+        badges.append({"kind": "yellow", "text": words(f"mistake_{line['mistake']}")})
     controls = control_names(study)
     compared = {name: e[row] for name, e in study.explanations.items() if name not in controls and row < len(e)}
     if len(compared) > 1:
@@ -200,7 +225,8 @@ def _marked(explanation: Explanation, row: int, words: Words) -> dict[str, Any]:
          "amount": piece.amount, "rest": bool(piece.left_out)}
         for piece in pieces_of(explanation, row)
     ]  # fmt: skip
-    return {"pieces": pieces, "unclear": any(" q" in piece["shade"] for piece in pieces)}
+    looks = {look for piece in pieces for look in piece["shade"].split()}
+    return {"pieces": pieces, "unclear": "q" in looks, "asked": "e" in looks}
 
 
 def _overall(chapter: Chapter) -> Section | None:
@@ -227,7 +253,7 @@ def _path(chapter: Chapter) -> Section | None:
     for row in range(len(study.path)):
         line = dict(study.predictions[row]) if row < len(study.predictions) else {}
         name = shown(line.get("prediction", cut(study.path.outputs[row][0])))
-        title = words("case_title", row=cut(line.get("row", row)), prediction=name)
+        title = _title(line, cut(line.get("row", row)), name, words)
         told = gap.join([f"{title}.", *path.paragraphs(study.path, row, words.language)])
         chart = figures.decision_flow(study.path, row, language=words.language, beside=False)
         section.pictures.append(chapter.picture(chart, told, signed=True))

@@ -193,6 +193,10 @@ class Words:
         """The heading of a finding's table; an unknown one is shown as it is."""
         return self._glossary("table", name) or cut(name)
 
+    def column(self, name: str) -> str:
+        """The heading of a column of a finding's table; an unknown one is shown as it is."""
+        return self._glossary("col", name) or cut(name)
+
     def meaning(self, kind: str, name: str) -> str:
         """What the glossary says of a method or metric; empty for an unknown one."""
         return re.split(": |：", self._glossary(kind, name) + ": ", maxsplit=1)[1].removesuffix(": ")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..catalog import find
 from ..data.dataset import SPLITS, Dataset
@@ -25,6 +25,7 @@ from ..records.inspection import Inspection
 from ..records.preflight import Preflight
 from ..records.score import Scores
 from .comparing import Comparison, compare
+from .entities import EntityRow, found_entities, with_entities
 from .evaluating import evaluate
 from .explaining import explain
 from .inspecting import inspect
@@ -37,6 +38,14 @@ PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
 STYLE = ("delimiter", "decimal", "thousands", "encoding")
 """How a file is written: said once, for DATA and for files of rows beside it."""
 READING = (*STYLE, "size", "id", "task", "groups", "text", "evidence", "kind", "time", "window", "stride")
+
+
+class Question(NamedTuple):
+    """Rows and which of their outputs is meant; ``entities`` where a row asks about one of those in a text."""
+
+    rows: Any
+    target: Any
+    entities: tuple[EntityRow, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +110,16 @@ class Sources:
             raise InputError(f"rows {shorten(which)!r} are none", why=f"the data have {len(data)} rows")
         return found
 
+    def question(self, which: str, target: str = "predicted") -> Question:
+        """Rows and a target, from words; of texts with tagged words the entities that the network finds in them, each
+        for its own type unless the target says otherwise."""
+        rows = self.rows(which)
+        if rows.task != "tagging":
+            return Question(rows, self.target(target))
+        found = found_entities(self.network, rows.words or ())
+        own = [row.said for row in found] if target == "predicted" else self.target(target)
+        return Question([row.asked for row in found], own, tuple(found))
+
     def beside(self, path: str) -> Dataset:
         """A file of rows, written as the data are."""
         if not Path(path).is_file():
@@ -164,24 +183,26 @@ def explain_files(
     if method == "auto" and settings:
         raise NotApplicable("settings were given, and no method that they belong to", fix="name the method")
     chosen = method if method == "auto" else find("methods", method, dict(settings or {}))
-    absent = sources.absent(background, removal, chosen)
-    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed, **absent}
-    found: Any = sources.rows(rows)
+    asked = sources.question(rows, target)
     if answer is not None:
-        found = asked_to_answer(sources.network, _texts(found), answer.strip() or None)
-        asked |= {"target": "all"} if target == "predicted" and len(found) == 1 else {}
-    return explain(sources.network, found, chosen, listener=listener, **asked)
+        given = asked_to_answer(sources.network, _texts(sources.rows(rows)), answer.strip() or None)
+        whole = target == "predicted" and len(given) == 1
+        asked = Question(given, "all" if whole else asked.target)
+    how: dict[str, Any] = {"target": asked.target, "budget": budget, "seed": sources.seed}
+    how |= sources.absent(background, removal, chosen)
+    found = explain(sources.network, asked.rows, chosen, listener=listener, **how)
+    return with_entities(found, asked.entities) if asked.entities else found
 
 
 def _texts(rows: Dataset) -> list[str]:
     if not rows.is_text:
         raise NotApplicable("an answer continues a text, and these rows are none", fix="leave the answer out")
-    return list(rows.rows)
+    return list(rows.features)
 
 
 def preflight_files(sources: Sources, *, rows: str = "0:8", listener: Listener | None = None) -> Preflight:
     """:func:`pellucid.preflight` for files and texts."""
-    return preflight(sources.network, sources.rows(rows), listener=listener)
+    return preflight(sources.network, sources.question(rows).rows, listener=listener)
 
 
 def inspect_files(
@@ -194,8 +215,9 @@ def inspect_files(
 ) -> Inspection:
     """:func:`pellucid.inspect` for files and texts; ``before`` are the weights of another checkpoint."""
     other = None if before is None else replace(sources, weights=before).network
-    asked = {"target": sources.target(target), "before": other, "seed": sources.seed}
-    return inspect(sources.network, sources.rows(rows), listener=listener, **asked)
+    asked = sources.question(rows, target)
+    how = {"target": asked.target, "before": other, "seed": sources.seed}
+    return inspect(sources.network, asked.rows, listener=listener, **how)
 
 
 def evaluate_files(
@@ -219,24 +241,22 @@ def evaluate_files(
         values = read_array(explanation)
         if rows is None:
             raise InputError("which rows the values explain is not known", fix=f"say it: --rows 0:{len(values)}")
-        how |= {
-            "target": sources.target(target or "predicted"),
-            "pooling": pooling,
-            **sources.absent(background, removal),
-        }
-        return evaluate(sources.network, sources.rows(rows), values, **how)
+        asked = sources.question(rows, target or "predicted")
+        how |= {"target": asked.target, "pooling": pooling, **sources.absent(background, removal)}
+        return evaluate(sources.network, asked.rows, values, **how)
     record = Explanation.load(explanation)
     if background is not None or removal is not None:
         how |= sources.absent(background, removal)
     if target is not None:
         how["target"] = sources.target(target)
-    found = rows_explained(sources, record) if rows is None else sources.rows(rows)
+    found = rows_explained(sources, record) if rows is None else sources.question(rows).rows
     return evaluate(sources.network, found, record, **how)
 
 
-def rows_explained(sources: Sources, explanation: Explanation) -> Dataset:
+def rows_explained(sources: Sources, explanation: Explanation) -> Any:
     """The rows of the data that a record explains, in its order. Raises :class:`InputError` where some are missing."""
-    known = {id: place for place, id in enumerate(as_inputs(sources.network, sources.dataset).inputs.ids)}
+    rows = sources.question("all").rows
+    known = {id: place for place, id in enumerate(as_inputs(sources.network, rows).inputs.ids)}
     missing = sum(id not in known for id in explanation.ids)
     if missing or not explanation.ids:
         raise InputError(
@@ -244,7 +264,8 @@ def rows_explained(sources: Sources, explanation: Explanation) -> Dataset:
             why="rows are known by what the network is given",
             fix="give the data and the encoding that were explained, or the rows",
         )
-    return sources.dataset.take([known[id] for id in explanation.ids])
+    places = [known[id] for id in explanation.ids]
+    return rows.take(places) if isinstance(rows, Dataset) else [rows[place] for place in places]
 
 
 def compare_files(
@@ -260,6 +281,6 @@ def compare_files(
     listener: Listener | None = None,
 ) -> Comparison:
     """:func:`pellucid.compare` for files and texts; "absent" means what it means in an audit unless said."""
-    asked = {"target": sources.target(target), "budget": budget, "seed": sources.seed}
-    asked |= sources.absent(background, removal)
-    return compare(sources.network, sources.rows(rows), methods, metrics=metrics, listener=listener, **asked)
+    asked = sources.question(rows, target)
+    how = {"target": asked.target, "budget": budget, "seed": sources.seed, **sources.absent(background, removal)}
+    return compare(sources.network, asked.rows, methods, metrics=metrics, listener=listener, **how)

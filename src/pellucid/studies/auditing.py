@@ -34,6 +34,7 @@ from ..records.study import Failure, Study
 from ..store.folder import SPENT, Folder, key_of
 from ..store.keeping import keep_study, read_study
 from .checking import checked, predictions
+from .entities import entity_predictions, with_entities
 from .plan import Choices, Plan, planned
 from .preflight import preflight_of
 from .provenance import model_card, provenance
@@ -135,7 +136,7 @@ def _with_recording(plan: Plan, given: Any) -> tuple[Plan, Recording | None]:
 
 def _study(plan: Plan, folder: Folder, found: dict[str, Any], failed: list[Failure], **said: Any) -> Study:
     """What was found, together with what is known of the model and the data."""
-    data = plan.data
+    data, rows = plan.data, plan.entities
     return Study(
         **{**said, "name": said["name"] or plan.model.name},
         **found,
@@ -145,7 +146,7 @@ def _study(plan: Plan, folder: Folder, found: dict[str, Any], failed: list[Failu
         profile=profile(data),
         findings=checked(plan.model, data, plan.seed),
         failed=tuple(failed),
-        predictions=predictions(plan.model, plan.explained),
+        predictions=entity_predictions(rows, data.test) if rows else predictions(plan.model, plan.explained),
         truth=plan.truth,
         warnings=(*_of_source(data), *_cautions(found["scores"], failed)),
     )
@@ -193,7 +194,8 @@ def _explained(plan: Plan, workshop: Workshop, deadline: float | None) -> tuple[
             (entry.rows, Explanation.load(workshop.folder.result(entry.key))) for entry in own if entry.status == "ok"
         ]
         if parts:
-            explanations[label] = joined(parts, plan.problem.players, plan.problem.inputs.ids)
+            whole = joined(parts, plan.problem.players, plan.problem.inputs.ids)
+            explanations[label] = with_entities(whole, plan.entities) if plan.entities else whole
         covered = {row for rows, _ in parts for row in rows}
         failed += _failures(own, covered)
     return explanations, failed

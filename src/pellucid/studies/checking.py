@@ -18,16 +18,20 @@ from ..problem.model import Model
 from ..records.errors import InputError
 from ..records.finding import Finding
 from ..records.schema import Column
+from .entities import tag_case
 
 FEW_COLUMNS = 3
 """Without protected columns, so many categorical ones are looked at part by part."""
 
 
 def checked(model: Model, data: Dataset, seed: int) -> tuple[Finding, ...]:
-    """All checks that fit the task, on the test split and its slices; none without labels."""
-    if data.labels is None:
+    """All checks that fit the task, on the test split and its slices; none without labels or tags."""
+    if data.task == "tagging":
+        case = tag_case(model, data, _slices(data), seed)
+    elif data.labels is not None:
+        case = case_of(model, data.test, _slices(data), seed)
+    else:
         return ()
-    case = case_of(model, data.test, _slices(data), seed)
     kinds = [kind for kind in everything("checks").values() if data.task in kind.tasks]
     return tuple(finding for kind in kinds for finding in kind().run(case))
 
@@ -36,7 +40,7 @@ def case_of(model: Model, rows: Dataset, groups: Mapping[str, np.ndarray], seed:
     """What the model answers for labelled rows."""
     outputs = answers(as_problem(model, rows.features))
     labels, classes = _aligned(rows, model)
-    task = rows.task or "classification"
+    task = "regression" if rows.task == "regression" else "classification"
     return CheckCase(outputs, labels, task=task, classes=classes, slices=groups, seed=seed)
 
 

@@ -1,24 +1,21 @@
-"""What is asked of networks of language: its entities, its answers, and which sources an answer rests on."""
+"""What is asked of networks that write: why they answer so, and which sources an answer rests on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..backends.language import Continued, Tags, first_tokens, greedy, refuse_too_long
-from ..backends.token_network import TokenModel
+from ..backends.language import Continued, greedy, refuse_too_long
 from ..data.asked_text import Answer, Asked
-from ..data.boundaries import Span, sentences_of, words_of
-from ..doors.wrap import wrap
-from ..measures.entities import entities
+from ..data.boundaries import sentences_of
+from ..doors.wrap import network_that
 from ..modalities.text import Passages, Replace
-from ..records.errors import InputError, NotApplicable
+from ..records.errors import InputError
 from ..records.explanation import Explanation
 from ..records.messages import Caution
 from .explaining import explain
@@ -30,69 +27,6 @@ GAIN, SHARE = math.log(3), 0.5
 that one's contribution is at least half of the gain. Measured in benchmarks/grounding.py."""
 
 
-# Entities ----------------------------------------------------------------------------------------------------------
-
-
-def predicted_tags(model: Any, texts: Sequence[str | Sequence[str]]) -> list[tuple[str, ...]]:
-    """The network's tag for each word of each text: of its first token.
-
-    Words are those given, or those of the text; a word that was cut off is tagged "O".
-    Raises :class:`NotApplicable` for a model that does not tag words.
-    """
-    model, reading = _of(model, Tags, "tags words")
-    found = []
-    for text in texts:
-        shown, words = _with_words(text)
-        tokens = model.encoding.encode([shown])
-        places = first_tokens(tokens.spans[0], words)
-        focus = torch.tensor([[place for place in places if place >= 0]])
-        rows = {"tokens": torch.from_numpy(tokens.tokens), "focus": focus}
-        if tokens.types is not None:
-            rows["types"] = torch.from_numpy(tokens.types)
-        with model.untouched(), torch.no_grad():
-            logits = model.outputs(model.place(rows))[0].reshape(focus.shape[1], len(reading.tags))
-        tags = iter([reading.tags[int(column)] for column in logits.argmax(1)])
-        found.append(tuple(next(tags) if place >= 0 else "O" for place in places))
-    return found
-
-
-def explain_entities(
-    model: Any, texts: Sequence[str | Sequence[str]], method: Any = "auto", **question: Any
-) -> Explanation:
-    """Why the network found the entities that it found: one row for each, in the order of the texts.
-
-    Texts are strings, or lists of words. The target of each is its own type unless ``target=`` says otherwise; "place
-    rather than person" is asked by ``target=("place", "person")``. ``notes["entities"]`` says where each stands: the
-    text's number, the characters, the type. Everything else is as in :func:`pellucid.explain`.
-
-    Raises :class:`InputError` where no text holds an entity.
-    """
-    asked, kinds, where = [], [], []
-    for number, (text, tags) in enumerate(zip(texts, predicted_tags(model, texts), strict=True)):
-        shown, words = _with_words(text)
-        for entity in entities(tags):
-            about = (words[entity.start][0], words[entity.stop - 1][1])
-            asked.append(Asked(shown, about=about))
-            kinds.append(entity.kind)
-            where.append([number, *about, entity.kind])
-    if not asked:
-        raise InputError(
-            "the network finds no entity in these texts",
-            fix="pellucid.explain(model, [pellucid.Asked(text, about=(start, stop))]) asks about any words",
-        )
-    how: dict[str, Any] = {"target": kinds} | question
-    found = explain(model, asked, method, **how)
-    return replace(found, notes={**found.notes, "entities": where})
-
-
-def _with_words(text: str | Sequence[str]) -> tuple[str, tuple[Span, ...]]:
-    """A text and where its words lie; given words stand with spaces between them."""
-    if isinstance(text, str):
-        return text, words_of(text)
-    ends = list(accumulate(len(word) + 1 for word in text))
-    return " ".join(text), tuple((end - len(word) - 1, end - 1) for end, word in zip(ends, text, strict=True))
-
-
 # Answers -----------------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +35,7 @@ def written(model: Any, prompt: str, most: int = MOST) -> tuple[str, tuple[int, 
 
     Raises :class:`NotApplicable` for a model that does not write, :class:`InputError` where it writes nothing.
     """
-    model, reading = _of(model, Continued, "writes")
+    model, reading = network_that(model, Continued, "writes")
     found = model.encoding.encode([prompt])
     refuse_too_long(found, 0, model.encoding)
     start = [int(token) for token in found.tokens[0]]
@@ -148,7 +82,7 @@ def asked_to_answer(model: Any, texts: Sequence[str], answer: str | None = None)
 
     Raises :class:`NotApplicable` for a model that does not write.
     """
-    model, _ = _of(model, Continued, "writes")
+    model, _ = network_that(model, Continued, "writes")
     return [Asked(text, answers=(written(model, text)[1] if answer is None else answer,)) for text in texts]
 
 
@@ -219,13 +153,3 @@ def verdict(found: Explanation) -> tuple[dict[str, Any], Caution]:
     told |= {"sentence": best + 1, "text": found.players.of(0)[best], "share": min(float(values[best]) / gain, 1.0)}
     code = "grounded" if low >= SHARE * gain else "grounded_together"
     return figures | {"verdict": code}, Caution.of(code, "note", **told)
-
-
-def _of(model: Any, kind: type, does: str) -> tuple[TokenModel, Any]:
-    model = wrap(model)
-    reading = getattr(getattr(model, "network", None), "reading", None)
-    if not isinstance(model, TokenModel) or not isinstance(reading, kind):
-        raise NotApplicable(
-            f"{model.name} is no network that {does}", fix="load the folder of such a network: pellucid.load(folder)"
-        )
-    return model, reading

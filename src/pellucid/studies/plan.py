@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +27,13 @@ from ..modalities.series import Interpolated
 from ..problem.model import Model
 from ..problem.problem import Problem
 from ..problem.removal import TensorRemoval
+from ..problem.target import Target
 from ..records.errors import InputError, NotApplicable
 from ..records.explanation import Explanation
 from ..records.files import digest, digest_array
 from ..records.regions import Regions
 from ..store.folder import as_json, key_of
+from .entities import EntityRow, entity_rows
 from .evaluating import TEXTS, chosen_metrics
 from .naming import labelled
 from .provenance import model_card
@@ -62,7 +64,8 @@ class Choices:
 class Plan:
     """The question: the problem (``explained`` are its raw rows), the methods and metrics, and all of it as data.
 
-    ``overall`` asks for the loss on test rows, for what matters over all of them; None for what is no table.
+    ``overall`` asks for the loss on test rows, for what matters over all of them; None for what is no table. Of a
+    network that tags words ``entities`` are what is explained, one a row.
     """
 
     model: Model
@@ -76,7 +79,8 @@ class Plan:
     truth: Explanation | None
     regions: Regions | None
     overall: Problem | None
-    question: Mapping[str, Any]
+    entities: tuple[EntityRow, ...] = ()
+    question: Mapping[str, Any] = field(default_factory=dict)
 
 
 def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
@@ -89,22 +93,43 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
     test, seed = data.test, choices.seed
     if not len(test):
         raise InputError("there are no test rows to explain", fix="give the data a test split")
-    drawn = np.sort(np.random.default_rng([seed, 1]).permutation(len(test))[: choices.rows])
-    explained = test.take(drawn)
+    asked = _asked(model, test, choices)
     removal, background = what_is_absent(data, seed, choices.background, choices.removal)
     absent = {"background": background, "removal": removal, "players": choices.players}
-    target = as_target(choices.target, explained)
-    problem = as_problem(model, explained.features, target=target, fine=False, seed=seed, **absent)
+    problem = as_problem(model, asked.rows, target=asked.target, fine=False, seed=seed, **absent)
     methods = labelled(chosen_methods(choices.methods, problem))
-    regions = _regions(choices.truth, problem, data, explained)
+    regions = _regions(choices.truth, problem, data, asked.explained)
     known = None if choices.truth is None or is_regions(choices.truth) else choices.truth
-    truth = None if known is None else _truth(known, problem, explained, background)
+    truth = None if known is None else _truth(known, problem, asked.explained, background)
     chosen = {"agreement": len(methods) > 1, "truth": truth is not None, "regions": regions is not None}
     metrics = tuple(chosen_metrics(choices.metrics, **chosen, texts=problem.kind in TEXTS))
     budget = Budget.of(choices.budget)
     overall = _overall(model, test, absent, seed)
-    plan = Plan(model, data, explained, problem, methods, metrics, seed, budget, truth, regions, overall, {})
+    plan = Plan(
+        model, data, asked.explained, problem, methods, metrics, seed, budget, truth, regions, overall, asked.entities
+    )
     return replace(plan, question=_as_data(plan))
+
+
+class _Asked(NamedTuple):
+    """What is explained: the rows of the data, as the model is given them, and which of their outputs."""
+
+    explained: Dataset
+    rows: Any
+    target: Target
+    entities: tuple[EntityRow, ...] = ()
+
+
+def _asked(model: Model, test: Dataset, choices: Choices) -> _Asked:
+    """Rows of the test split, drawn by the seed; of texts with tagged words their entities, each for its own type."""
+    if test.task == "tagging":
+        found = entity_rows(model, test, choices.rows, choices.seed)
+        own = isinstance(choices.target, str) and choices.target == "predicted"
+        target = as_target([row.said for row in found] if own else choices.target)
+        return _Asked(test.take([row.text for row in found]), [row.asked for row in found], target, tuple(found))
+    drawn = np.sort(np.random.default_rng([choices.seed, 1]).permutation(len(test))[: choices.rows])
+    explained = test.take(drawn)
+    return _Asked(explained, explained.features, as_target(choices.target, explained))
 
 
 def _overall(model: Model, test: Dataset, absent: Mapping[str, Any], seed: int) -> Problem | None:
@@ -142,6 +167,11 @@ def _as_data(plan: Plan) -> Any:
             "budget": limits,
             "seed": plan.seed,
         }
+        | (
+            {"entities": [[*row.place, row.said, row.truth, row.wrong] for row in plan.entities]}
+            if plan.entities
+            else {}
+        )
     )
 
 
