@@ -97,21 +97,39 @@ def test_irregular_times_are_told_beside_the_explanation():
 @pytest.mark.parametrize(
     ("frame", "settings", "message"),
     [
-        (one_long(t=np.r_[np.arange(50), 48, np.arange(51, 100)]), {},
-         "row 51 is earlier than the row before it. sort the rows of each series by time"),
-        (one_long(t=np.r_[np.arange(50), 49, np.arange(51, 100)]), {},
-         "row 51 has the time of the row before it. give each moment once"),
+        (one_long(t=np.r_[np.arange(50), 48, 48, np.arange(52, 100)]), {},
+         "two measurements at the time 48: rows 49 and 51, and 2 such rows in all. give each moment once, or name the "
+         "column that tells series apart: id=…"),
+        (long_table(hour=np.r_[np.arange(40), np.arange(40), 3, np.arange(29)]),
+         {"time": "hour", "id": "unit", "label": "state", "window": None},
+         "series 'c' has two measurements at the time 3: rows 81 and 85, and 1 such rows in all. give each "
+         "moment once."),
         (one_long(t=["2024-01-01 00:00", *pd.date_range("2024-01-02", periods=99, tz="UTC").astype(str)]), {},
          "all with a zone or all without"),
         (one_long(t=["soon"] * 100), {}, "neither numbers nor dates of one time zone"),
         (one_long(t=[None, *range(99)]), {}, "has rows without a time (row 1)"),
         (one_long(value=[np.nan, *np.zeros(99)]), {}, "channel 'value' has gaps: 1 of 100 rows are empty"),
         (one_long(value="high"), {}, "channel 'value' holds no numbers"),
+        (one_long(value=[np.inf, *np.zeros(99)]), {}, "column 'value' holds infinity (row 1)"),
+        (long_table(), {"time": "hour", "label": "state"}, "channel 'unit' holds no numbers (first rows 1, 2, 3). "
+         "where it tells series apart, id='unit'; where each row is one channel's value, channel='unit', value='…'"),
+        (long_table(unit=[None, *"a" * 109]), {"time": "hour", "id": "unit", "label": "state"},
+         "column 'unit' has rows without a name (row 1)"),
+        (long_table(state=["calm"] * 50 + ["wild"] * 60),
+         {"time": "hour", "id": "unit", "label": "state", "window": None},
+         "the label of series 'b' changes between rows 41 and 51: from 'calm' to 'wild'. give one label "
+         "for each series"),
+        (one_long(), {"protected": ["value"]}, "protected= is said of tables whose rows are no moments"),
+        (one_long(), {"time": None}, "window= is said of time series. name the column that says when: time='hour'"),
+        (one_long(), {"channel": "value"}, "channel='value' needs value= beside it. where each row is one channel's "
+         "value, one column names the channel and one holds the value. channel='sensor', value='reading'"),
+        (one_long(), {"id": "t"}, "column 't' is named for time= and id=. name a column for each"),
         (one_long(), {"window": 101}, "no series has the 101 steps of a window; the longest has 100"),
         (one_long(), {"window": None}, "the table is one series of 100 steps. say how many steps the network sees"),
         (one_long(), {"window": 0}, "window=0 is no number of steps"),
         (one_long(), {"stride": "1.5"}, "stride='1.5' is no number of steps"),
-        (one_long(broken=["on", "off"] * 50), {}, "label 'broken' changes within a series, first in rows 1 to 20"),
+        (one_long(broken=["on", "off"] * 50), {},
+         "the label of the series changes between rows 1 and 2: from 'on' to 'off'"),
         (one_long()[["t", "broken"]], {}, "no channels beside time, id and label"),
     ],
 )  # fmt: skip
@@ -121,14 +139,110 @@ def test_what_cannot_be_read_is_refused(frame, settings, message):
     assert message in str(error.value)
 
 
-def test_series_whose_rows_stand_apart_are_refused():
+def test_rows_are_sorted_by_time_and_that_is_told():
+    want = pellucid.read(long_table(), time="hour", id="unit", label="state")
     mixed = long_table().sample(frac=1, random_state=0)
-    with pytest.raises(InputError, match=r"the rows of series '.' stand apart. sort the file by 'unit'"):
-        pellucid.read(mixed, time="hour", id="unit", label="state")
-    with pytest.raises(InputError, match=r"row 41 is earlier than the row before it.*name the column that"):
-        pellucid.read(long_table().drop(columns="unit"), time="hour", label="state", window=10)
+    data = pellucid.read(mixed, time="hour", id="unit", label="state")
+    order = [data.ids.tolist().index(name) for name in "abc"]
+    assert np.array_equal(data.content[order], want.content) and data.labels[order].tolist() == [0, 1, 0]
+    assert [one.code for one in data.mended] == ["times_sorted"] and "rows were sorted by time" in str(data.mended[0])
+    apart = long_table().sort_values("hour", kind="stable")  # series side by side, each in order: nothing to tell
+    assert pellucid.read(apart, time="hour", id="unit", label="state").mended == ()
+    alone = pellucid.read(one_long().iloc[::-1], time="t", label="broken", window=10)
+    assert np.array_equal(alone.content, pellucid.read(one_long(), time="t", label="broken", window=10).content)
+    assert str(alone.mended[0]).startswith("99 of 100 rows were earlier than the row before them")
+    assert (alone.mended[0].severity, alone.mended[0].code) == ("yellow", "times_sorted_as_one")
+    assert "按时间排序" in alone.mended[0].text("zh")
     with pytest.raises(UnknownName, match="hours"):
         pellucid.read(long_table(), time="hours", id="unit", label="state")
+
+
+def test_numbers_that_are_no_classes_are_a_quantity():
+    parts = {"a": 0.5, "b": 2.25, "c": 10.0}
+    data = pellucid.read(long_table(state=long_table()["unit"].replace(parts)), time="hour", id="unit", label="state")
+    assert data.task == "regression" and data.labels.tolist() == [0.5, 2.25, 10]
+    parts = {"a": 10, "b": 9, "c": 10}
+    data = pellucid.read(long_table(state=long_table()["unit"].replace(parts)), time="hour", id="unit", label="state")
+    assert data.classes == ("9", "10") and data.labels.tolist() == [1, 0, 1]
+
+
+def test_series_of_one_group_stay_in_one_split():
+    frame = pd.concat(
+        [long_table(unit=f"{unit}", state=unit % 2, ward=f"ward {unit % 5}").head(4) for unit in range(40)]
+    )
+    data = pellucid.read(frame, time="hour", id="unit", label="state", groups="ward")
+    assert data.content.shape == (40, 2, 4), "the ward is no channel"
+    assert all(len(set(data.splits[data.groups == ward])) == 1 for ward in set(data.groups))
+    frame.iloc[1, frame.columns.get_loc("ward")] = "ward 9"
+    with pytest.raises(InputError, match="the group of series '0' changes between rows 1 and 2: from 'ward 0'"):
+        pellucid.read(frame, time="hour", id="unit", label="state", groups="ward")
+
+
+def test_one_series_without_a_label_is_one_row():
+    data = pellucid.read(one_long().drop(columns="broken"), time="t")
+    assert data.content.shape == (1, 1, 100) and data.task is None
+    e = pellucid.explain(lambda x: x[:, 0, -1], data, "occlusion", players=pellucid.players.Windows(25))
+    assert np.flatnonzero(e.values[0]).tolist() == [3], "the forecast that the last value stays"
+
+
+def test_times_over_the_end_of_summer_time_are_one_clock():
+    when = ["2024-10-27 02:00+02:00", "2024-10-27 02:30+02:00", "2024-10-27 02:00+01:00", "2024-10-27 02:30+01:00"]
+    data = pellucid.read(one_long().head(4).assign(t=when, broken=0), time="t", label="broken", window=4)
+    assert data.axes.times == (0.0, 1800.0, 3600.0, 5400.0) and data.mended == ()
+
+
+# Long tables: a row for each value -----------------------------------------------------------
+
+
+def melted(**changes):
+    frame = long_table().rename(columns={"state": "y"})
+    long = frame.melt(["unit", "hour", "y"], ["heat", "load"], "sensor", "reading")
+    return long.assign(**changes)
+
+
+LONG = {"time": "hour", "id": "unit", "channel": "sensor", "value": "reading", "label": "y"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ""])
+def test_a_row_for_each_value_is_read_as_the_same_series(tmp_path, suffix):
+    frame = melted().sample(frac=1, random_state=1).sort_values(["unit", "hour"], kind="stable")
+    path = tmp_path / f"long{suffix}"
+    if suffix:
+        getattr(frame, f"to_{suffix[1:]}")(path, index=False)
+    data = pellucid.read(path if suffix else frame, **LONG)
+    want = pellucid.read(long_table(), time="hour", id="unit", label="state")
+    places = [data.axes.channels.index(name) for name in want.axes.channels]
+    assert np.array_equal(data.content[:, places], want.content) and data.lengths.tolist() == [40, 40, 30]
+    assert data.ids.tolist() == ["a", "b", "c"] and data.labels.tolist() == [0, 1, 0] and data.mended == ()
+    cut = pellucid.read(path if suffix else frame, **LONG, window=10, stride=5)
+    assert len(cut) == 19 and cut.axes.steps == 10
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (melted().drop(index=[7, 130]), "channel 'heat' has gaps: it was not measured at 1 of 110 moments, first of "
+         "series 'a' at 7 (row 117 has another channel's value). bring the channels to common times"),
+        (pd.concat([melted(), melted().iloc[[5, 6]]]), "series 'a' has two measurements in channel 'sensor' at the "
+         "time 5: rows 6 and 221, and 2 such rows in all. give each measurement once"),
+        (melted(reading=[None, *range(219)]), "channel 'reading' has gaps: 1 of 220 rows are empty (row 1)"),
+        (melted(sensor=["heat", None] * 110), "column 'sensor' has rows without a name"),
+        (melted(reading="high"), "channel 'reading' holds no numbers (first rows 1, 2, 3)"),
+        (melted(y=["calm"] * 110 + ["wild"] * 110), "column 'y' says two things of one moment (first rows 111, 112, "
+         "113 and rows above). give each moment of a series one label"),
+    ],
+)  # fmt: skip
+def test_long_tables_that_cannot_be_read_are_refused(frame, message):
+    with pytest.raises(InputError) as error:
+        pellucid.read(frame, **LONG)
+    assert message in str(error.value)
+
+
+def test_further_columns_of_a_long_table_are_left_out_and_told():
+    data = pellucid.read(melted(site="north", quality=1), **LONG)
+    assert data.axes.channels == ("heat", "load")
+    told = str(data.mended[0])
+    assert told == "Columns beside the time, the channel and its value were left out: site, quality."
 
 
 # Arrays ------------------------------------------------------------------------------------
@@ -150,6 +264,12 @@ def test_arrays_are_series_where_the_file_says_so(tmp_path):
     assert line.axes.channels == ("value",) and line.mended == ()
     flat = pellucid.read(saved(tmp_path / "e.npz", X=x[:, 0], y=y), kind="series")
     assert flat.axes.flat and flat.axes.shape == (8,)
+
+
+def test_arrays_are_not_cut(tmp_path):
+    path = saved(tmp_path / "s.npz", series=np.zeros((3, 2, 40)))
+    with pytest.raises(InputError, match=r"s.npz: window= is said of tables of series, and these are arrays"):
+        pellucid.read(path, time="last", window=10)
 
 
 def test_what_only_the_shape_speaks_for_is_told(tmp_path):

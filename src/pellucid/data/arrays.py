@@ -35,6 +35,9 @@ def from_archive(path: Path, source: Source, wishes: Wishes) -> Dataset:
     A ``split`` array of texts, ``X_train``/``X_test`` pairs, ``class_names`` and the array named by
     ``groups=`` are honoured. Without validation rows of its own, some train rows become them.
     """
+    if wishes.of_series:
+        said = next(iter(wishes.of_series))
+        raise InputError(f"{said}= is said of tables of series, and these are arrays", where=path.name)
     arrays = _joined(read_archive(path))
     label = _label_name(arrays, wishes.label)
     name = _content_name(arrays, label, path)

@@ -54,6 +54,8 @@ def read(
     size: int | tuple[int, int] | str | None = None,
     kind: str | None = None,
     time: str | None = None,
+    channel: str | None = None,
+    value: str | None = None,
     window: int | None = None,
     stride: int | None = None,
 ) -> Dataset:
@@ -80,9 +82,10 @@ def read(
         characters, or in words where its name ends in ``_tokens``; found by its usual names unless said.
     size: (height, width) that pictures are resized to; without it all must have one size.
     kind: what arrays are, "images" or "series"; told by their names and shapes where these leave no doubt.
-    time: the column that says when each row was measured: the table then holds time series, and its further columns
-        are channels (see :func:`pellucid.data.series_table.series_from`). For arrays of series "first" or "last": the
-        axis of time.
+    time: the column that says when each row was measured: the table then holds time series, those of one ``id`` are
+        one, and its further columns are channels (see :func:`pellucid.data.series_table.series_from`). For arrays of
+        series "first" or "last": the axis of time.
+    channel, value: the columns that name the channel and hold its value, where each row is one of these alone.
     window, stride: how many steps of a table's series the network sees at once, and how far apart these windows
         begin; by default they lie side by side.
 
@@ -92,7 +95,8 @@ def read(
     UnknownName: a column that is not there, with near misses.
     """
     wishes = Wishes(
-        label, protected, immutable, id, schema, split, seed, task, groups, text, evidence, kind, time, window, stride
+        label, protected, immutable, id, schema, split, seed, task, groups, text, evidence, kind, time, channel, value,
+        window, stride,
     )  # fmt: skip
     if isinstance(path_or_frame, Mapping) or type(path_or_frame).__module__.split(".")[0] == "pandas":
         return _from_frame(path_or_frame, wishes, Style(decimal, thousands))

@@ -34,6 +34,8 @@ class Wishes:
     evidence: str | None = None
     kind: str | None = None
     time: str | None = None
+    channel: str | None = None
+    value: str | None = None
     window: int | None = None
     stride: int | None = None
 
@@ -45,11 +47,40 @@ class Wishes:
             raise UnknownName.among("kind of arrays", str(self.kind), ("images", "series"))
         object.__setattr__(self, "window", _counted("window", self.window))
         object.__setattr__(self, "stride", _counted("stride", self.stride))
+        self._refuse_halves()
         if self.text is not None and self.text == self.label:
             raise InputError(f"the column {self.text!r} is both the text and the label", fix="name two columns")
         for argument in ("protected", "immutable"):
             if isinstance(getattr(self, argument), str):
                 raise InputError(f"{argument}= is a list of columns", fix=f'{argument}=("sex",)')
+
+    @property
+    def of_series(self) -> dict[str, Any]:
+        """What was said of a table of time series alone."""
+        said = {"window": self.window, "stride": self.stride, "channel": self.channel, "value": self.value}
+        return {name: value for name, value in said.items() if value is not None}
+
+    def _refuse_halves(self) -> None:
+        """Raise :class:`InputError` for what is said of series and says too little, or one column two things."""
+        if self.of_series and self.time is None:
+            said = next(iter(self.of_series))
+            raise InputError(f"{said}= is said of time series", fix="name the column that says when: time='hour'")
+        halves = {"channel": self.channel, "value": self.value}
+        if len(set(halves) & set(self.of_series)) == 1:
+            (given, column), (other, _) = sorted(halves.items(), key=lambda half: half[1] is None)
+            raise InputError(
+                f"{given}={column!r} needs {other}= beside it",
+                why="where each row is one channel's value, one column names the channel and one holds the value",
+                fix="channel='sensor', value='reading'",
+            )
+        if self.time is None:
+            return
+        parts = {"time": self.time, "id": self.id, "label": self.label, **halves}
+        names = [column for column in parts.values() if column is not None]
+        twice = next((column for column in names if names.count(column) > 1), None)
+        if twice is not None:
+            both = " and ".join(f"{name}=" for name, column in parts.items() if column == twice)
+            raise InputError(f"column {twice!r} is named for {both}", fix="name a column for each")
 
 
 def _counted(argument: str, given: Any) -> int | None:

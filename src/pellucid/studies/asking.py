@@ -37,7 +37,8 @@ SLICE = re.compile(r"(-?\d*):(-?\d*)")
 PLACES = re.compile(r"-?\d+(,\s*-?\d+)*")
 STYLE = ("delimiter", "decimal", "thousands", "encoding")
 """How a file is written: said once, for DATA and for files of rows beside it."""
-READING = (*STYLE, "size", "id", "task", "groups", "text", "evidence", "kind", "time", "window", "stride")
+SERIES = ("time", "channel", "value", "window", "stride")
+READING = (*STYLE, "size", "id", "task", "groups", "text", "evidence", "kind", *SERIES)
 
 
 class Question(NamedTuple):
@@ -127,8 +128,10 @@ class Sources:
                 f"{shorten(path)!r} names no rows",
                 fix=f"give 0:5, 3,7, {', '.join(SPLITS)}, all, or a file of rows",
             )
-        how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in (*STYLE, "text")}
-        return read(path, **how)
+        measured = "time" in self.reading  # of a table of measurements every column has a part to play
+        told = (*STYLE, "text", "kind", *SERIES, *(("id", "groups", "task") if measured else ()))
+        how: dict[str, Any] = {name: value for name, value in self.reading.items() if name in told}
+        return read(path, label=self.label if measured else None, **how)
 
     def absent(self, background: str | None, removal: str | None = None, method: Any = None) -> dict[str, Any]:
         """``background=`` and ``removal=``: rows as :meth:`rows` has them, ``"zeros"``, or (None) what an audit takes.
