@@ -7,14 +7,13 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ..records.score import Better
 from .evidence_auroc import ranked_rows
-from .known_regions import Counts
-from .metric import Case, Judged, Metric
+from .known_regions import Counts, RegionMetric
+from .metric import Case, Judged
 
 
 @dataclass(frozen=True)
-class EvidenceAuprc(Metric):
+class EvidenceAuprc(RegionMetric):
     """The area under the precision–recall curve of a row's elements (DeYoung et al. 2020, section 4.1), step by step.
 
     Elements, ties and counts are those of :class:`~pellucid.metrics.EvidenceAuroc`. Numbers that know nothing score the
@@ -26,10 +25,6 @@ class EvidenceAuprc(Metric):
     name: ClassVar[str] = "evidence_auprc"
     title: ClassVar[str] = "Evidence AUPRC"
     source: ClassVar[str] = "DeYoung et al. 2020 (ERASER), arXiv 1911.03429, section 4.1, AUPRC of soft scores"
-    better: ClassVar[Better] = "higher"
-    default: ClassVar[bool] = False
-    low: ClassVar[float] = 0.0
-    high: ClassVar[float] = 1.0
 
     def score(self, case: Case) -> Judged:
         return Judged(np.array([float(row.average_precision) for row in ranked_rows(case, self.counts)]))

@@ -8,13 +8,12 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ..measures.classification import Ranking, ranking
-from ..records.score import Better
-from .known_regions import Counts, elements_of, known
-from .metric import Case, Judged, Metric
+from .known_regions import Counts, RegionMetric, elements_of, known
+from .metric import Case, Judged
 
 
 @dataclass(frozen=True)
-class EvidenceAuroc(Metric):
+class EvidenceAuroc(RegionMetric):
     """The chance that an element inside gets a larger value than one outside, ties counted half.
 
     Of texts the elements are the players (words, tokens), else a player's value is spread evenly over its elements. A
@@ -26,10 +25,6 @@ class EvidenceAuroc(Metric):
     name: ClassVar[str] = "evidence_auroc"
     title: ClassVar[str] = "Evidence AUROC"
     source: ClassVar[str] = "Fawcett 2006, Pattern Recognit Lett 27, section 7, over the elements of a row"
-    better: ClassVar[Better] = "higher"
-    default: ClassVar[bool] = False
-    low: ClassVar[float] = 0.0
-    high: ClassVar[float] = 1.0
 
     def score(self, case: Case) -> Judged:
         return Judged(np.array([float(row.auc) for row in ranked_rows(case, self.counts)]))

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from ..records.errors import NotApplicable
-from .metric import Case
+from ..records.score import Better
+from .metric import Case, Metric
 
 Counts = Literal["raising", "size"]
+
+
+@dataclass(frozen=True)
+class RegionMetric(Metric):
+    """A share between 0 and 1, where the evidence is known to lie; asked for by name, or where regions are given."""
+
+    counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
+
+    better: ClassVar[Better] = "higher"
+    default: ClassVar[bool] = False
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = 1.0
 
 
 def known(case: Case) -> np.ndarray:

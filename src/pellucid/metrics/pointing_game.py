@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from ..records.score import Better
-from .known_regions import Counts, counted, elements_of, known
-from .metric import Case, Judged, Metric
+from .known_regions import RegionMetric, counted, elements_of, known
+from .metric import Case, Judged
 
 
 @dataclass(frozen=True)
-class PointingGame(Metric):
+class PointingGame(RegionMetric):
     """Hits ÷ rows: whether the largest contribution lies inside (Zhang et al. 2018, arXiv 1608.00507, section 4).
 
     Values are taken per element, so that a large region does not win by its size. A player that lies partly inside is a
@@ -21,15 +20,9 @@ class PointingGame(Metric):
     score. There is no margin around the region. Undefined where nothing counts, or the region is empty.
     """
 
-    counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
-
     name: ClassVar[str] = "pointing_game"
     title: ClassVar[str] = "Pointing game"
     source: ClassVar[str] = "Zhang et al. 2018, Int J Comput Vis 126, arXiv 1608.00507, section 4.1"
-    better: ClassVar[Better] = "higher"
-    default: ClassVar[bool] = False
-    low: ClassVar[float] = 0.0
-    high: ClassVar[float] = 1.0
 
     def score(self, case: Case) -> Judged:
         inside, sizes = known(case), elements_of(case)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from ..records.score import Better
-from .known_regions import Counts, counted, known
-from .metric import Case, Judged, Metric
+from .known_regions import RegionMetric, counted, known
+from .metric import Case, Judged
 
 
 @dataclass(frozen=True)
-class RelevanceMass(Metric):
+class RelevanceMass(RegionMetric):
     """Σ inside ÷ Σ of all contributions (Arras, Osman & Samek 2022, arXiv 2003.07258, equation 9).
 
     A player that lies partly inside counts to that part. Uniform contributions score the region's share of the picture:
@@ -21,15 +20,9 @@ class RelevanceMass(Metric):
     the region is empty.
     """
 
-    counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
-
     name: ClassVar[str] = "relevance_mass"
     title: ClassVar[str] = "Relevance mass accuracy"
     source: ClassVar[str] = "Arras, Osman & Samek 2022, arXiv 2003.07258, relevance mass accuracy"
-    better: ClassVar[Better] = "higher"
-    default: ClassVar[bool] = False
-    low: ClassVar[float] = 0.0
-    high: ClassVar[float] = 1.0
 
     def score(self, case: Case) -> Judged:
         inside, mass = known(case), counted(case.values, self.counts)

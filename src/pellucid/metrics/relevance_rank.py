@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from ..records.score import Better
-from .known_regions import Counts, counted, elements_of, known
-from .metric import Case, Judged, Metric
+from .known_regions import RegionMetric, counted, elements_of, known
+from .metric import Case, Judged
 
 
 @dataclass(frozen=True)
-class RelevanceRank(Metric):
+class RelevanceRank(RegionMetric):
     """Of the K elements with the largest contributions the share inside, K the region's size (Arras et al. 2022).
 
     A player's value is spread evenly over its elements. Where the K-th place falls into a player, or among players that
@@ -21,15 +20,9 @@ class RelevanceRank(Metric):
     the region is empty.
     """
 
-    counts: Annotated[Counts, "what counts: contributions that raise the target, or the size of all"] = "raising"
-
     name: ClassVar[str] = "relevance_rank"
     title: ClassVar[str] = "Relevance rank accuracy"
     source: ClassVar[str] = "Arras, Osman & Samek 2022, arXiv 2003.07258, relevance rank accuracy"
-    better: ClassVar[Better] = "higher"
-    default: ClassVar[bool] = False
-    low: ClassVar[float] = 0.0
-    high: ClassVar[float] = 1.0
 
     def score(self, case: Case) -> Judged:
         inside, sizes = known(case), elements_of(case)
