@@ -142,68 +142,46 @@ def _policy(scripts: Sequence[str], style: str) -> str:
 
 def snippet(answer: Answer, told: Callable[..., list[str]], *, language: str = "en") -> str:
     """A fragment for notebooks: the first row's figure, and what ``told`` says of it. Without scripts."""
-    shown: dict[str, Any] = {"head": f"{len(answer)} × {Words(language).method(answer.method)}", "still": ""}
-    if len(answer):
-        shown["still"] = export.data_uri(answer.plot(0, language=language))
-        shown["told"] = told(answer, 0, language)
-    shown["warnings"] = [warning(caution, Words(language)) for caution in answer.warnings]
-    return _environment().get_template("snippet.html.j2").render(t=Words(language), told=shown.pop("told", []), **shown)
+    words = Words(language)
+    still = export.data_uri(answer.plot(0, language=language)) if len(answer) else ""
+    paragraphs = told(answer, 0, language) if len(answer) else []
+    head, warnings = f"{len(answer)} × {words.method(answer.method)}", [warning(one, words) for one in answer.warnings]
+    return _fragment(words, head, still, paragraphs, warnings)
 
 
 def overall_snippet(importance: Importance, *, language: str = "en") -> str:
     """A fragment for notebooks: what matters over all rows, as a figure and in sentences. Without scripts."""
     words = Words(language)
-    return (
-        _environment()
-        .get_template("snippet.html.j2")
-        .render(
-            t=words,
-            head=words.method(importance.method),
-            still=export.data_uri(importance.plot(language=language)),
-            told=overall.paragraphs(importance, language),
-            warnings=[warning(caution, words) for caution in importance.warnings],
-        )
-    )
+    still, told = export.data_uri(importance.plot(language=language)), overall.paragraphs(importance, language)
+    warnings = [warning(one, words) for one in importance.warnings]
+    return _fragment(words, words.method(importance.method), still, told, warnings)
 
 
 def inspection_snippet(found: Inspection, *, language: str = "en") -> str:
     """A fragment for notebooks: the units of a network that do nothing, and the facts. Without scripts."""
-    page = _environment().get_template("snippet.html.j2")
-    still = export.data_uri(found.plot(language=language))
-    told = inspected.paragraphs(found, language)
-    return page.render(t=Words(language), head=cut(found.model), still=still, told=told, warnings=[])
+    still, told = export.data_uri(found.plot(language=language)), inspected.paragraphs(found, language)
+    return _fragment(Words(language), cut(found.model), still, told)
 
 
 def recording_snippet(found: Recording, *, language: str = "en") -> str:
     """A fragment for notebooks: how the weights were spread over the epochs, and what is to be noticed."""
-    page = _environment().get_template("snippet.html.j2")
     still, told = export.data_uri(found.plot(language=language)), recorded.paragraphs(found, language)
-    return page.render(t=Words(language), head=cut(found.notes["model"]), still=still, told=told, warnings=[])
+    return _fragment(Words(language), cut(found.notes["model"]), still, told)
 
 
 def preflight_snippet(found: Preflight, *, language: str = "en") -> str:
     """A fragment for notebooks: what a model is, and what to be careful of. Without scripts."""
     words = Words(language)
-    return (
-        _environment()
-        .get_template("snippet.html.j2")
-        .render(
-            t=words,
-            head=cut(found.model),
-            still="",
-            told=before.paragraphs(found, language),
-            warnings=[warning(caution, words) for caution in found.warnings],
-        )
-    )
+    warnings = [warning(one, words) for one in found.warnings]
+    return _fragment(words, cut(found.model), "", before.paragraphs(found, language), warnings)
 
 
 def card(study: Study, *, language: str = "en") -> str:
     """A fragment for notebooks: a study's paragraph and its gravest warnings. Without scripts."""
     words = Words(language)
-    warnings = _ranked([study], words)[:FIRST_WARNINGS]
-    head, told = cut(study.name), [summary(study, words)]
-    return (
-        _environment()
-        .get_template("snippet.html.j2")
-        .render(t=words, head=head, told=told, still="", warnings=warnings)
-    )
+    return _fragment(words, cut(study.name), "", [summary(study, words)], _ranked([study], words)[:FIRST_WARNINGS])
+
+
+def _fragment(words: Words, head: str, still: str, told: Sequence[str], warnings: Sequence[dict[str, str]] = ()) -> str:
+    page = _environment().get_template("snippet.html.j2")
+    return page.render(t=words, head=head, still=still, told=told, warnings=warnings)

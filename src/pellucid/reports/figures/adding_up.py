@@ -13,7 +13,7 @@ from pellucid.records.schema import Schema
 
 from ..scale import on_axis
 from ..words import Words, fitted, number, unique
-from .contributions import bars_of
+from .contributions import bars_of, sides
 from .theme import DOWN, STEP, UP, WIDTH, table, themed
 
 if TYPE_CHECKING:
@@ -108,15 +108,7 @@ def _falling(steps: list[dict[str, Any]], x: alt.X, words: Words) -> Any:
     import altair as alt
 
     base = alt.Chart(table(steps))
-    left = alt.Axis(
-        labelExpr="narrow ? split(datum.label, '\\n') : replace(datum.label, '\\n', ' ')",
-        labelOffset=alt.ExprRef("narrow && indexof(datum.label, '\\n') > 0 ? -5 : 0"),
-        labelLineHeight=11,
-        labelLimit=alt.ExprRef("narrow ? 140 : 0"),
-    )
-    y = alt.Y("label:N", scale=alt.Scale(domain=[step["label"] for step in steps]), title=None, axis=left)
-    right = alt.Axis(orient="right", labelAlign="left", labelPadding=8)
-    numbers = alt.Y("short:N", scale=alt.Scale(domain=[step["short"] for step in steps]), title=None, axis=right)
+    y, numbers = sides(steps, "short")
     looks = alt.Scale(domain=["up", "down", "rest", "end"], range=[UP, DOWN, REST, ENDS])
     look: dict[str, Any] = {"color": alt.Color("look:N", scale=looks, legend=None), "tooltip": tips(words)}
     narrow = {"band": 0.62}

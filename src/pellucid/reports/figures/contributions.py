@@ -110,6 +110,24 @@ def room(bars: Sequence[dict[str, Any]]) -> alt.Scale:
     return alt.Scale(domain=[low - (air if low < 0 else 0), high + air], nice=False)
 
 
+def sides(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[alt.Y, alt.Y]:
+    """The axes of bars: labels on the left, on two lines where room is scarce, and the ``column`` on the right."""
+    import altair as alt
+
+    left = alt.Axis(
+        labelExpr="narrow ? split(datum.label, '\\n') : replace(datum.label, '\\n', ' ')",
+        labelOffset=alt.ExprRef("narrow && indexof(datum.label, '\\n') > 0 ? -5 : 0"),
+        labelLineHeight=11,
+        labelLimit=alt.ExprRef("narrow ? 140 : 0"),
+    )
+    right = alt.Axis(orient="right", labelAlign="left", labelPadding=8)
+    labels, numbers = (alt.Scale(domain=[row[name] for row in rows]) for name in ("label", column))
+    return (
+        alt.Y("label:N", scale=labels, title=None, axis=left),
+        alt.Y(f"{column}:N", scale=numbers, title=None, axis=right),
+    )
+
+
 def barred(rows: list[dict[str, Any]], x: alt.X, look: dict[str, Any]) -> Any:
     """Bars with intervals, the names on the left and the numbers in a column on the right."""
     import altair as alt
@@ -117,15 +135,7 @@ def barred(rows: list[dict[str, Any]], x: alt.X, look: dict[str, Any]) -> Any:
     for row, shown in zip(rows, unique([row["short"] for row in rows]), strict=True):
         row["shown"] = shown
     base = alt.Chart(table(rows))
-    left = alt.Axis(
-        labelExpr="narrow ? split(datum.label, '\\n') : replace(datum.label, '\\n', ' ')",
-        labelOffset=alt.ExprRef("narrow && indexof(datum.label, '\\n') > 0 ? -5 : 0"),
-        labelLineHeight=11,
-        labelLimit=alt.ExprRef("narrow ? 140 : 0"),
-    )
-    y = alt.Y("label:N", scale=alt.Scale(domain=[row["label"] for row in rows]), title=None, axis=left)
-    right = alt.Axis(orient="right", labelAlign="left", labelPadding=8)
-    numbers = alt.Y("shown:N", scale=alt.Scale(domain=[row["shown"] for row in rows]), title=None, axis=right)
+    y, numbers = sides(rows, "shown")
     bars = alt.layer(
         base.mark_bar(cornerRadius=2, height={"band": 0.68}).encode(y=y, x=x, **look),
         alt.Chart(table([{"zero": 0}])).mark_rule(style="zero").encode(x="zero:Q"),
