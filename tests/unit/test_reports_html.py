@@ -137,6 +137,9 @@ def test_at_most_five_warnings_come_first_and_the_rest_are_linked(pages):
     assert first.count('<li class="warning') == 5 and 'href="#all-warnings"' in first
     assert rest.count('<li class="warning') == len(study.ranked_warnings) == 8
     assert first.index("Serious") < first.index("Caution")
+    tile = pages["plain"].split("<bdi>Warnings</bdi></dt><dd>")[1].split("</dd>")[0]
+    counts = [sum(c.severity == severity for c in study.ranked_warnings) for severity in ("red", "yellow", "note")]
+    assert tile == "<bdi>8</bdi><small>{} serious, {} cautions, {} notes</small>".format(*counts)
 
 
 def test_shared_warnings_are_said_once_with_their_studies():

@@ -37,7 +37,7 @@ def summary(study: Study, words: Words) -> str:
 
 
 def facts(study: Study, words: Words) -> list[tuple[str, str, str]]:
-    """The figures of a study's head: (name, value, note)."""
+    """The figures of a study's head: (name, value, note). Warnings are all that the page lists, notes among them."""
     found = []
     first = next((f for f in study.findings if f.check in MAIN and f.metrics), None)
     for name, triple in list(first.metrics.items())[:2] if first is not None else []:
@@ -45,9 +45,9 @@ def facts(study: Study, words: Words) -> list[tuple[str, str, str]]:
     best = leading(study)
     if best:
         found.append((words("fact_best"), words.method(best), words("fact_best_note") if study.scores else ""))
-    grave = [caution.severity for caution in study.ranked_warnings]
-    red, yellow = grave.count("red"), grave.count("yellow")
-    found.append((words("fact_warnings"), str(red + yellow), words("fact_warnings_note", red=red, yellow=yellow)))
+    told = [severity for severity, _ in dict.fromkeys((c.severity, words.of(c)) for c in study.ranked_warnings)]
+    counts = {severity: told.count(severity) for severity in ("red", "yellow", "note")}
+    found.append((words("fact_warnings"), str(len(told)), words("fact_warnings_note", **counts)))
     found.append((words("fact_failed"), str(len(study.failed)), ""))
     return found
 
