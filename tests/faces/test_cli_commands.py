@@ -384,6 +384,25 @@ def test_other_bad_requests(typed: Run, files: Path) -> None:
     assert "--label" in err
 
 
+def test_a_table_that_lacks_a_column_is_refused_with_its_columns(typed: Run, files: Path) -> None:
+    words = question(files)
+    (files / "few.csv").write_text("age,city,label\n1,Rome,yes\n2,Oslo,no\n3,Rome,yes\n")
+    few = ["few.csv" if word == "table.csv" else word for word in words]
+    code, _, err = typed("explain", *few, "--rows", "0")
+    assert code == 2 and "the network needs column '[bold]sa" in err and "the rows have 'age', 'city'" in err
+    (files / "bare.csv").write_text("age,weight,label\n1,2,yes\n2,3,no\n3,4,yes\n" * 5)
+    bare = [
+        "bare.csv" if word == "table.csv" else word for word in words if word not in ("--encoding", "encoding.json")
+    ]
+    for command in ("explain", "preflight", "audit"):
+        code, _, err = typed(command, *bare, "--rows", "1", *(["--out", "never"] if command == "audit" else []))
+        width = json.loads((files / "arguments").read_text())["inputs"]
+        assert f"the network takes {width} numbers a row, and these rows have 2: 'age', 'weight'." in err
+        assert (
+            code == 1 and "give the columns that it was trained on, in their order; raw columns need --encoding" in err
+        )
+
+
 # What absent means -------------------------------------------------------------------------------
 
 

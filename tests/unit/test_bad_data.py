@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"row 0, input 'inputs', element 2: 7e\+04 is more than the network's float16"),
     "a label left among the columns": (
         lambda _: pellucid.explain(NET, frame(label=[0.0, 1.0, 0.0])),
-        r"failed on a batch of 1 rows \(inputs \(1, 4\)\)"),
+        r"the network takes 3 numbers a row, and these rows have 4: 'age', 'income', 'debt', 'label'"),
     "a column that the model needs": (
         lambda _: pellucid.explain(Fitted(), frame().drop(columns="debt")),
         r"the model needs columns 'debt', which the rows lack"),

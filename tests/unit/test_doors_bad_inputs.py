@@ -63,7 +63,7 @@ REFUSED = {
     "one row and a background": (lambda: (NET, X[0]), {"background": X}, r"the inputs have 1\. a single row needs a leading dimension: row\[None\]"),
     "one picture and a background": (lambda: (ImageNet(), IMAGES[0]), {"background": IMAGES}, r"row\[None\]"),
     "one row for a sum": (lambda: (lambda x: x.sum(-1), X[0]), {}, r"result has shape \(\).*row\[None\]"),
-    "too many columns": (lambda: (NET, torch.randn(2, 5)), {}, r"Linear: the model failed on a batch of 1 rows \(inputs \(1, 5\)\)"),
+    "too many columns": (lambda: (NET, torch.randn(2, 5)), {}, r"Linear: the network takes 3 numbers a row, and these rows have 5\."),
     "complex": (lambda: (NET, X.to(torch.complex64)), {}, r"inputs holds complex numbers"),
     "complex array": (lambda: (NET, X.numpy() * 1j), {}, r"inputs holds complex numbers"),
     "meta rows": (lambda: (NET, X.to("meta")), {}, r"inputs is on the meta device"),

@@ -42,8 +42,11 @@ def test_the_preflight_lists_both(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "layer", "told"),
-    [("broken", "1", "on the same device"), ("narrow", "first.0", "shapes cannot be multiplied")],
+    ("network", "where", "told"),
+    [
+        ("broken", "in layer 1 (Linear)", "on the same device"),
+        ("narrow", "the network takes 4 numbers a row", "these rows have 3"),
+    ],
 )
-def test_what_fails_on_both_is_told_with_its_layer(found: dict[str, Any], network: str, layer: str, told: str) -> None:
-    assert f"in layer {layer} (Linear)" in found[network] and told in found[network]
+def test_what_fails_on_both_is_told_with_its_place(found: dict[str, Any], network: str, where: str, told: str) -> None:
+    assert where in found[network] and told in found[network]

@@ -75,7 +75,8 @@ def _lock_of(identity: object) -> threading.RLock:
 class Caller:
     """Calls one model with rows derived from one batch of inputs.
 
-    ``batch`` is the number of rows at once: found by rule, halved for good when memory runs out.
+    ``batch`` is the number of rows at once: found by rule, halved for good when memory runs out. ``columns`` are those
+    of a table, by which its rows are spoken of.
     """
 
     model: Model
@@ -84,6 +85,7 @@ class Caller:
     batch: int = 0
     tally: Tally = field(default_factory=Tally)
     learned: Learned = field(default_factory=lambda: Learned(OPAQUE_BATCH))
+    columns: tuple[str, ...] = ()
 
     @contextmanager
     def guarded(self) -> Generator[None]:
@@ -269,15 +271,33 @@ class Caller:
         except Exception as error:  # a stranger's code may raise anything; Ctrl-C is no Exception
             named = rows if isinstance(rows, Mapping) else {}
             shapes = [f"{name} {tuple(part.shape)}" for name, part in named.items()]
+            failed = f"the model failed on a batch of {count} rows{f' ({chr(44).join(shapes)})' if shapes else ''}"
+            other = self._other_width(named, error)
             told = str(error).strip().split("\n")[0]
+            fix = "are these rows what it takes? A single row needs a leading dimension: row[None]"
+            if other:
+                fix = "give the columns that it was trained on, in their order; raw columns need encoding="
+            elif isinstance(rows, list):
+                fix = "it is given a list of rows, and must return a row of numbers for each"
             raise ModelError(
-                f"the model failed on a batch of {count} rows{f' ({chr(44).join(shapes)})' if shapes else ''}",
+                other or failed,
                 where=self.model.name,
-                why=f"{_raised_in(self.model, error)}{type(error).__name__}: {shorten(told, 300)}",
-                fix="it is given a list of rows, and must return a row of numbers for each"
-                if isinstance(rows, list)
-                else "are these rows what it takes? A single row needs a leading dimension: row[None]",
+                why="" if other else f"{_raised_in(self.model, error)}{type(error).__name__}: {shorten(told, 300)}",
+                fix=fix,
             ) from error
+
+    def _other_width(self, rows: Mapping[str, Tensor], error: Exception) -> str:
+        """What to say where the layer that failed was given the rows themselves and takes another number of columns."""
+        layer, given = _running(self.model, error)
+        takes, flat = getattr(layer, "in_features", None), next(iter(rows.values()), None)
+        if not isinstance(takes, int) or not isinstance(given, Tensor) or flat is None or flat.ndim != 2:
+            return ""
+        width = flat.shape[1]
+        if len(rows) != 1 or takes == width or given.shape != flat.shape:
+            return ""
+        told = ", ".join(repr(shorten(name, 30)) for name in self.columns[:20])
+        told += ", …" if len(self.columns) > 20 else ""
+        return f"the network takes {takes:,} numbers a row, and these rows have {width:,}{told and ': ' + told}"
 
     def _padded(self, rows: Any, count: int, fixed: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
         """Serve a model that takes ``fixed`` rows by repeating the last one."""
@@ -436,13 +456,20 @@ def _full_products() -> Generator[None]:
 
 def _raised_in(model: Model, error: Exception) -> str:
     """The innermost layer that was running when an error was raised, by its path; "" where it is none or unknown."""
-    if not isinstance(model, Traceable):
-        return ""
-    paths = {id(layer): path for path, layer in model.layers.items() if path}
-    found, step = "", error.__traceback__
+    layer, _ = _running(model, error)
+    path = (
+        next((path for path, one in model.layers.items() if one is layer), "") if isinstance(model, Traceable) else ""
+    )
+    return f"in layer {shorten(path)} ({type(layer).__name__}), " if path else ""
+
+
+def _running(model: Model, error: Exception) -> tuple[Any, Any]:
+    """The innermost layer that was running when an error was raised, and its input; None where they are unknown."""
+    known = {id(layer) for layer in model.layers.values()} if isinstance(model, Traceable) else set()
+    found, step = (None, None), error.__traceback__
     while step is not None:
-        running = step.tb_frame.f_locals.get("self")
-        if id(running) in paths:
-            found = f"in layer {shorten(paths[id(running)])} ({type(running).__name__}), "
+        here = step.tb_frame.f_locals
+        if id(here.get("self")) in known:
+            found = here.get("self"), here.get("input")
         step = step.tb_next
     return found

@@ -98,7 +98,7 @@ def opened(
     ties = sorted(range(len(problem.inputs)), key=problem.target.tie)
     order = np.array(sorted(ties, key=problem.inputs.ids.__getitem__))
     split = by_length(problem.take(order, display=False), inside)
-    caller = Caller(problem.model, split[0][1].inputs, listener or Silent())
+    caller = Caller(problem.model, split[0][1].inputs, listener or Silent(), columns=problem.inputs.columns)
     asked = _Asked(slopes, look, manner, bound is None and problem.target.at_once)
     with caller.guarded():
         caller.learn()

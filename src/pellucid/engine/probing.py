@@ -82,7 +82,7 @@ def probed(problem: Problem, listener: Listener | None = None, *, whole: bool = 
     """
     problem = of_one_length(problem)
     problem = problem.take(range(min(TRIED, len(problem.inputs))))
-    caller = Caller(problem.model, problem.inputs, listener or Silent())
+    caller = Caller(problem.model, problem.inputs, listener or Silent(), columns=problem.inputs.columns)
     with caller.guarded(), torch.no_grad():
         caller.learn()
     with caller.guarded(), caller.model.afresh(), torch.no_grad():

@@ -80,6 +80,10 @@ TYPED = (
         "pass it: --encoding encoding.json; and name the label, where it stands among the columns: --label",
     ),
     ("say removal='mask' or removal='delete'", "give --removal mask or --removal delete"),
+    (
+        "raw columns need encoding=",
+        "raw columns need --encoding, and a label left among them is named by --label",
+    ),
     ("give background=rows", "give --background, e.g. --background train"),
     ("pellucid.wrap(model, encoding=…)", "--encoding encoding.json"),
     (

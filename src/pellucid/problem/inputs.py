@@ -143,6 +143,12 @@ class Inputs:
         flat = pictures.reshape(len(pictures), -1)
         return flat if self.axes is None else self.axes.as_rows(pictures[:, :, 0])
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the cells, of rows that are shown as a table's."""
+        raw = self.raw
+        return tuple(map(str, raw[0])) if isinstance(raw, list) and raw and isinstance(raw[0], Mapping) else ()
+
     @cached_property
     def width(self) -> int:
         """D, the number of elements of a row (for opaque rows: of the longest)."""
