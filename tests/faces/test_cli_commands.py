@@ -154,6 +154,25 @@ def test_explain_says_what_the_function_says(typed: Run, files: Path) -> None:
     assert again["outputs"] == [list(names) for names in kept.outputs]
 
 
+def test_draws_keep_dropout_on(typed: Run, files: Path) -> None:
+    from pellucid.backends.saving import save_weights
+    from pellucid.training.fit import fresh
+    from pellucid.training.networks import mlp
+
+    given = json.loads((files / "arguments").read_text()) | {"dropout": 0.4}
+    save_weights(fresh(mlp, 0, **given), files / "dropping.safetensors")
+    words = question(files)
+    words[words.index("net.safetensors")] = "dropping.safetensors"
+    words[words.index((files / "arguments").read_text())] = json.dumps(given)
+    asked = ["--rows", "0:2", "--method", "exact_shapley", "--json", "--draws", "4"]
+    code, out, err = typed("explain", *words, *asked)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["notes"]["members"] == 4
+    assert "dropout_on" in {caution["code"] for caution in json.loads(out)["warnings"]}
+    code, out, err = typed("explain", *question(files), *asked)
+    assert code == 1 and "no dropout to keep on" in out
+
+
 def test_preflight_tells_what_the_model_is(typed: Run, files: Path) -> None:
     code, out, err = typed("preflight", *question(files), "--out", "p")
     assert (code, err) == (0, "")

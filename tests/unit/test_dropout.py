@@ -95,12 +95,14 @@ class Attending(nn.Module):
 
     def __init__(self, rate: float, first: bool, **given: Any):
         super().__init__()
+        self.masks = {name: given.pop(name) for name in ("attn_mask", "key_padding_mask", "is_causal") if name in given}
         self.attention = nn.MultiheadAttention(4, 2, dropout=rate, batch_first=first, **given)
         self.first = first
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.first else x.transpose(0, 1)
-        found, weights = self.attention(x, x, x, average_attn_weights=True)
+        masks = {name: mask(x) if callable(mask) else mask for name, mask in self.masks.items()}
+        found, weights = self.attention(x, x, x, average_attn_weights=False, **masks)
         found = found if self.first else found.transpose(0, 1)
         return torch.cat([found.flatten(1), weights.flatten(1)], 1)
 
@@ -180,12 +182,20 @@ class Convolved(nn.Module):
         return self.drop(self.conv(x)).flatten(1)
 
 
+UPPER = torch.ones(5, 5, dtype=torch.bool).triu(1)
 KINDS: dict[str, Any] = {
     "attention": lambda rate: Attending(rate, True),
     "attention, steps first": lambda rate: Attending(rate, False),
     "attention, biases": lambda rate: Attending(rate, True, add_bias_kv=True, add_zero_attn=True),
     "attention, no biases": lambda rate: Attending(rate, True, bias=False),
     "attention, other sizes": lambda rate: Attending(rate, True, kdim=4, vdim=4),
+    "attention, masked": lambda rate: Attending(
+        rate, True, attn_mask=UPPER, key_padding_mask=lambda x: (x[..., 0] > 1) & (torch.arange(5) > 0)
+    ),
+    "attention, masked by numbers": lambda rate: Attending(
+        rate, True, attn_mask=UPPER.double() * -2, key_padding_mask=lambda x: x[..., 0], add_zero_attn=True
+    ),
+    "attention, causal": lambda rate: Attending(rate, True, attn_mask=UPPER, is_causal=True),
     "product": Product,
     "product, causal": lambda rate: Product(rate, causal=True),
     "product, masked": lambda rate: Product(rate, masked=True),

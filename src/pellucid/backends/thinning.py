@@ -272,69 +272,93 @@ class _Dropout:
 def _product(mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """``scaled_dot_product_attention``, which drops weights; it is written out, because fused it keeps them inside."""
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-    given = dict(zip(names, args, strict=False)) | kwargs
-    q, k, v = given["query"], given["key"], given["value"]
-    rate = given.get("dropout_p", 0.0)
-    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2]) if not given.get("enable_gqa") else q.shape[:-2]
-    stays = mode.stays("attention", (*lead, q.shape[-2], k.shape[-2]), rate, rate > 0, q)
-    if stays is None:
-        return (
-            func(*args, **{**kwargs, "dropout_p": 0.0}) if len(args) < 5 else func(*args[:4], 0.0, *args[5:], **kwargs)
-        )
+    given = {"attn_mask": None, "dropout_p": 0.0, "is_causal": False} | dict(zip(names, args, strict=False)) | kwargs
+    q, k, v, rate = given["query"], given["key"], given["value"], given["dropout_p"]
     if given.get("enable_gqa"):
         k, v = (part.repeat_interleave(q.shape[-3] // part.shape[-3], -3) for part in (k, v))
-    scale = given.get("scale")
+    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+    stays = mode.stays("attention", (*lead, q.shape[-2], k.shape[-2]), rate, rate > 0, q)
+    if stays is None:
+        return func(**given | {"dropout_p": 0.0})
+    mask = given["attn_mask"]
+    if given["is_causal"]:
+        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        mask = _hiding(~mask, q)
+    return stays.of(_weights(q, k, mask, given.get("scale"))) @ v
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
+    """The weights of attention; 0 for one who may look at nothing."""
     scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    mask = given.get("attn_mask")
-    if given.get("is_causal"):
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    return stays.of(scores.softmax(-1)) @ v
+    if mask is None:
+        return scores.softmax(-1)
+    blind = (mask == -torch.inf).all(-1, keepdim=True)
+    return (scores + mask.masked_fill(blind, 0.0)).softmax(-1).masked_fill(blind, 0.0)
+
+
+def _hiding(hidden: Tensor, like: Tensor) -> Tensor:
+    """What is added to scores so that what is ``hidden`` gets no weight."""
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, -torch.inf)
 
 
 _ATTENTION = (
     "query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
-    "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias", "training",
+    "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias", "training", "key_padding_mask", "need_weights",
+    "attn_mask",
 )  # fmt: skip
 
 
 def _attention(
     mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor | None]:
-    """``multi_head_attention_forward``: torch gives the weights, and the values are summed by what stays of them."""
-    given = dict(zip(_ATTENTION, args, strict=False)) | kwargs
-    query, value, heads = given["query"], given["value"], given["num_heads"]
-    given |= {"training": False, "need_weights": True, "average_attn_weights": False}
-    asked, averaged = kwargs.get("need_weights", True), kwargs.get("average_attn_weights", True)
-    alone = query.ndim == 2
-    b, sources = (1 if alone else query.shape[1]), given["key"].shape[0]
-    sources += (given["bias_k"] is not None) + bool(given["add_zero_attn"])
-    rate, on = given["dropout_p"], kwargs.get("training", args[13] if len(args) > 13 else True)
-    stays = mode.stays("attention", (b, heads, query.shape[0], sources), rate, on, query)
+    """``multi_head_attention_forward``, written out for the same reason."""
+    given = {"training": True, "key_padding_mask": None, "need_weights": True, "attn_mask": None}
+    given |= dict(zip(_ATTENTION, args, strict=False)) | kwargs
+    alone = given["query"].ndim == 2
+    q, k, v = _by_heads(given, alone)
+    stays = mode.stays("attention", (*q.shape[:-1], k.shape[-2]), given["dropout_p"], given["training"], q)
     if stays is None:
-        return func(*args[:13], **(kwargs | {"training": False}))
-    _, weights = func(**given)
-    weights = stays.of(weights.unsqueeze(0) if alone else weights)
-    v = _values(given, value.unsqueeze(1) if alone else value, b, heads)
-    out = (weights @ v).permute(2, 0, 1, 3).reshape(query.shape)
-    out = F.linear(out, given["out_proj_weight"], given["out_proj_bias"])
-    weights = weights.mean(1) if averaged else weights
-    return out, (weights.squeeze(0) if alone else weights) if asked else None
+        return func(**given | {"training": False})
+    weights = stays.of(_weights(q, k, _told_to_hide(given, q, k.shape[-2])))
+    out = F.linear((weights @ v).permute(2, 0, 1, 3).flatten(2), given["out_proj_weight"], given["out_proj_bias"])
+    weights = weights.mean(1) if given.get("average_attn_weights", True) else weights
+    if alone:
+        out, weights = out.squeeze(1), weights.squeeze(0)
+    return out, weights if given["need_weights"] else None
 
 
-def _values(given: Mapping[str, Any], value: Tensor, b: int, heads: int) -> Tensor:
-    """The values of attention ``Float[b, heads, S, E / heads]`` from ``Float[S, b, ·]``."""
-    width = given["query"].shape[-1]
-    own = given.get("use_separate_proj_weight", False)
-    weight = given["v_proj_weight"] if own else given["in_proj_weight"][-width:]
-    bias = None if given["in_proj_bias"] is None else given["in_proj_bias"][-width:]
-    v = F.linear(value, weight, bias)
-    if given["bias_v"] is not None:
-        v = torch.cat([v, given["bias_v"].expand(1, b, width)])
-    if given["add_zero_attn"]:
-        v = torch.cat([v, torch.zeros_like(v[:1])])
-    return v.reshape(len(v), b, heads, width // heads).permute(1, 2, 0, 3)
+def _by_heads(given: Mapping[str, Any], alone: bool) -> list[Tensor]:
+    """Queries, keys and values ``Float[b, heads, ·, E / heads]`` of what is given as ``Float[·, b, ·]``."""
+    own, bias, found = given.get("use_separate_proj_weight", False), given["in_proj_bias"], []
+    for place, (name, short) in enumerate((("query", "q"), ("key", "k"), ("value", "v"))):
+        x = given[name].unsqueeze(1) if alone else given[name]
+        weight = given[f"{short}_proj_weight"] if own else given["in_proj_weight"].chunk(3)[place]
+        x = F.linear(x, weight, None if bias is None else bias.chunk(3)[place])
+        more = given.get(f"bias_{short}")
+        if more is not None:
+            x = torch.cat([x, more.expand(1, *x.shape[1:])])
+        x = x.unflatten(-1, (given["num_heads"], -1)).permute(1, 2, 0, 3)
+        fixed = given.get(f"static_{short}")
+        x = x if fixed is None else fixed.unflatten(0, x.shape[:2])
+        found.append(torch.cat([x, torch.zeros_like(x[:, :, :1])], 2) if place and given["add_zero_attn"] else x)
+    return found
+
+
+def _told_to_hide(given: Mapping[str, Any], q: Tensor, keys: int) -> Tensor | None:
+    """What the two masks of attention add to its scores; keys that it adds by itself are seen by all."""
+    total: Tensor | None = None
+    for name in ("attn_mask", "key_padding_mask"):
+        mask = given[name]
+        if mask is None:
+            continue
+        mask = _hiding(mask, q) if mask.dtype == torch.bool else mask
+        if name == "key_padding_mask":
+            mask = mask.reshape(-1, 1, 1, mask.shape[-1])
+        elif mask.ndim == 3:
+            mask = mask.unflatten(0, q.shape[:2])
+        total = mask if total is None else total + mask
+    return total if total is None else F.pad(total, (0, keys - total.shape[-1]))
 
 
 def _recurrent(mode: _Meeting, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

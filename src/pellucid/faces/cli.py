@@ -96,13 +96,16 @@ def audit(
     workers: Annotated[int | None, typer.Option(min=1, help="Units at once; by default one per core, up to 4.")] = None,
     fresh: options.Fresh = False,
     trust: options.Trust = False,
+    draws: options.Draws = 0,
 ) -> int:
     """Explain, grade and check a network on held-out rows, kept in a folder with a report; the same command goes on."""
     from ..engine.budget import Budget
     from ..studies.auditing import audit as study
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, protected, schema, read, seed)
+    sources = _sources(
+        model, data, label, encoding, weights, arguments, outputs, trust, draws, protected, schema, read, seed
+    )
     found = study(
         sources.network,
         sources.dataset,
@@ -143,12 +146,13 @@ def preflight(
     out: Annotated[Path | None, typer.Option(help="Keep what was found in this .json file.")] = None,
     language: options.Language = "en",
     trust: options.Trust = False,
+    draws: options.Draws = 0,
 ) -> None:
     """What is this model? Its outputs, steadiness, costs and capabilities, and the methods that apply to it."""
     from ..studies.asking import preflight_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
     found = preflight_files(sources, rows=rows, listener=desk.listener)
     showing.preflight(desk, found, language, None if out is None else found.save(out))
 
@@ -187,13 +191,14 @@ def explain(
     language: options.Language = "en",
     audience: options.Audience = "expert",
     trust: options.Trust = False,
+    draws: options.Draws = 0,
 ) -> None:
     """Why did it decide so? Explain rows of data by one method, in sentences and a table."""
     from ..studies.asking import explain_files
     from ..studies.publishing import write_page
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
     asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
     asked |= {"background": background, "removal": removal, "answer": answer}
     found = explain_files(
@@ -231,7 +236,7 @@ def inspect(
     from ..studies.asking import inspect_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, 0, "", schema, read, seed)
     found = inspect_files(sources, rows=rows, target=target, before=before, listener=desk.listener)
     showing.inspection(desk, found, language, None if out is None else found.save(out))
 
@@ -259,12 +264,13 @@ def evaluate(
     read: options.Read = None,
     seed: options.Seed = 0,
     trust: options.Trust = False,
+    draws: options.Draws = 0,
 ) -> int:
     """Is the explanation any good? Grade it by metrics, each beside attributions that know nothing."""
     from ..studies.asking import evaluate_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
     asked: dict[str, Any] = {"rows": rows, "target": target, "pooling": pooling}
     asked |= {"background": background, "removal": removal}
     found = evaluate_files(sources, explanation, metrics=chosen(metrics), listener=desk.listener, **asked)
@@ -293,12 +299,13 @@ def compare(
     seed: options.Seed = 0,
     language: options.Language = "en",
     trust: options.Trust = False,
+    draws: options.Draws = 0,
 ) -> int:
     """Which method is best here? Explain the same rows by several methods, grade and rank them."""
     from ..studies.asking import compare_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, "", schema, read, seed)
+    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
     asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
     asked |= {"background": background, "removal": removal}
     names = {"methods": chosen(methods), "metrics": chosen(metrics)}
@@ -367,6 +374,7 @@ def _sources(
     arguments: str,
     outputs: str,
     trust: bool,
+    draws: int,
     protected: str,
     schema: Path | None,
     read: list[str] | None,
@@ -385,6 +393,7 @@ def _sources(
         arguments=json_object(arguments, "--arguments"),
         outputs=listed(outputs),
         trust=trust,
+        draws=draws,
         protected=listed(protected),
         schema=schema,
         seed=seed,

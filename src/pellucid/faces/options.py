@@ -39,6 +39,9 @@ Outputs = Annotated[str, typer.Option(help="Names of the network's outputs, with
 Trust = Annotated[
     bool, typer.Option("--trust", help="Unpickle this model file, which can run any program that it holds.")
 ]
+Draws = Annotated[
+    int, typer.Option(min=0, help="Keep dropout on, and explain the mean of so many thinned networks (30 is usual).")
+]
 Read = Annotated[
     list[str] | None,
     typer.Option("--read", help="How DATA is written, e.g. --read 'delimiter=;'; see docs/command_line.md."),

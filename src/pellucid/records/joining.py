@@ -18,6 +18,8 @@ from .players import Players
 
 JOINED = {"rows": add, "total": add, "worst": max, "difference": max, "lowest": min}
 """How the figures in a caution are put together when several parts of a batch raise the same one."""
+BY_PLAYER, BY_TARGET = ("attributions", "errors", "spreads"), ("base", "full", "gaps")
+"""The arrays ``[N, n, T]`` and ``[N, T]`` of an explanation."""
 
 
 def joined(parts: Sequence[tuple[Sequence[int], Explanation]], players: Players, ids: tuple[str, ...]) -> Explanation:
@@ -32,9 +34,9 @@ def joined(parts: Sequence[tuple[Sequence[int], Explanation]], players: Players,
         raise InputError("the parts answer different questions")
     N, n, T = len(ids), players.most, first.attributions.shape[2]
     arrays: dict[str, Any] = {}
-    for name in ("attributions", "errors", "base", "full", "gaps"):
+    for name, shape in zip(BY_PLAYER + BY_TARGET, [(N, n, T)] * 3 + [(N, T)] * 3, strict=True):
         if getattr(first, name) is not None:
-            arrays[name] = np.full((N, n, T) if name in ("attributions", "errors") else (N, T), np.nan)
+            arrays[name] = np.full(shape, np.nan)
     if first.maps is not None:
         arrays["maps"] = np.full((N, *first.maps.shape[1:]), np.nan)
     columns = None if first.columns is None else np.full((N, *first.columns.shape[1:]), -1)

@@ -55,7 +55,8 @@ class Sources:
 
     Attributes
     ----------
-    model, encoding, weights, arguments, outputs, trust, name: as in :func:`pellucid.load`.
+    model, encoding, weights, arguments, outputs, trust, name: as in :func:`pellucid.load`; ``draws`` is its
+        ``stochastic``, 0 for none.
     data, label, protected, schema, seed: as in :func:`pellucid.read`; ``reading`` holds its further arguments as texts.
     """
 
@@ -68,6 +69,7 @@ class Sources:
     outputs: Sequence[str] | None = None
     trust: bool = False
     name: str = ""
+    draws: int = 0
     protected: Sequence[str] = ()
     schema: str | Path | None = None
     seed: int = 0
@@ -89,7 +91,7 @@ class Sources:
         """The model, its outputs named after the data's classes where it has no names of its own."""
         model = load(
             self.model, encoding=self.encoding, outputs=self.outputs or None, weights=self.weights,
-            arguments=self.arguments, trust=self.trust, name=self.name,
+            arguments=self.arguments, trust=self.trust, name=self.name, stochastic=self.draws or False,
         )  # fmt: skip
         return named(model, self.dataset)
 
