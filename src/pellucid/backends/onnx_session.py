@@ -148,6 +148,12 @@ class OnnxBox(Model):
         self.argument_names = tuple(entry.name for entry in session.inputs)
         self.types = {entry.name: element_type(entry) for entry in session.inputs}
 
+    @property
+    def length(self) -> int | None:
+        """The only number of places in a row, where it is an input ``[rows, places]`` that is told in the file."""
+        shape = self.session.inputs[0].shape or ()
+        return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
+
     def __repr__(self) -> str:
         return f"OnnxBox({self.name}, only outputs)"
 

@@ -16,26 +16,20 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ..data.asked_text import Asked
-from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
-from ..problem.differing import fills_up
+from ..data.text_encoding import NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
 from ..records.messages import Caution
 from .devices import beside
 from .dropout import Dropping
 from .places import places_of, visited
+from .token_rows import IDS, PRESENT, TELLING, TOKENS, TOLD_TYPES, TYPES, by_names, closed_up, in_groups, tried
 from .tokens import asked_for
 from .torch_module import TorchModel
 
-TOKENS, VECTORS, TYPES = "tokens", "vectors", "types"
-SHORTER, FEWEST = 0.8, 8
-"""Rows are asked apart where at least so many are shorter than this share of the longest."""
-FILLED = 3
-"""Places by which a row is filled up to see what a network makes of that."""
-IDS = ("input_ids", "ids", "tokens", "x", "input", "inputs", "text", "src")
-PRESENT = ("attention_mask",)
-ABSENT = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
-TOLD_TYPES = "token_type_ids"
+VECTORS = "vectors"
+MASK = "mask"
+"""Where it may be left out, a mask of attention from token to token, and not meant."""
 
 
 Ask = Callable[[int, Mapping[str, Tensor]], np.ndarray]
@@ -109,9 +103,11 @@ class TokenNetwork(nn.Module):
         self._lookup = (lookup,)  # a part of the user's module already, and so no part of this one
         told = getattr(inner, "input_names", ())  # of a network from a file that takes its inputs by any name
         asked = inspect.signature(inner.forward).parameters
-        self.names = tuple(told) or tuple(asked)
-        needed = TOLD_TYPES in asked and asked[TOLD_TYPES].default is Parameter.empty
-        self.needs_types = needed or TOLD_TYPES in told or hasattr(getattr(inner, "config", None), "type_vocab_size")
+        named = [name for name, one in asked.items() if name != MASK or one.default is Parameter.empty]
+        self.names = tuple(told) or tuple(named)
+        needed = any(name in asked and asked[name].default is Parameter.empty for name in TOLD_TYPES)
+        needed = needed or any(name in told for name in TOLD_TYPES)
+        self.needs_types = needed or hasattr(getattr(inner, "config", None), "type_vocab_size")
         self.before_first = _place_of_padding(inner) if "position_ids" in self.names else None
 
     @property
@@ -137,21 +133,14 @@ class TokenNetwork(nn.Module):
     def _answer(self, tokens: Tensor, types: Tensor | None) -> Any:
         there = tokens >= 0
         ids = torch.where(there, tokens, self.pad)
-        more: dict[str, Any] = {}
-        for name in self.names:
-            if name in PRESENT:
-                more[name] = self._spelt_out(there) if get_proxy_mode() is not None else there.to(torch.int64)
-            elif name in ABSENT:
-                more[name] = ~there
-            elif name == "lengths":
-                more[name] = (tokens != NOTHING).sum(1)
-            elif name == TOLD_TYPES and types is not None:
-                more[name] = types.clamp(min=0)
-            elif name == TOLD_TYPES and self.needs_types:
-                more[name] = torch.zeros_like(ids)  # others take types for words: GPT-2 looks them up among its words
-            elif name == "position_ids" and self.before_first is not None:
-                here = (tokens != NOTHING).to(torch.int64)  # a hidden token has padding's number, and keeps its place
-                more[name] = here.cumsum(1) * here + self.before_first
+        if types is None and self.needs_types:
+            types = torch.zeros_like(ids)  # others take types for words: GPT-2 looks them up among its words
+        more: dict[str, Any] = {**by_names(self.names, tokens, types)}
+        if get_proxy_mode() is not None:
+            more |= {name: self._spelt_out(there) for name in PRESENT if name in more}
+        if "position_ids" in self.names and self.before_first is not None:
+            here = (tokens != NOTHING).to(torch.int64)  # a hidden token has padding's number, and keeps its place
+            more["position_ids"] = here.cumsum(1) * here + self.before_first
         first = next((name for name in IDS if name in self.names), None)
         return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
 
@@ -281,14 +270,7 @@ class TokenModel(_AroundUsers):
         if self._looking:
             self._refuse_filled_up(rows[TOKENS])
             return self.at_full_length(rows)
-        lengths = (rows[TOKENS] != NOTHING).sum(1).cpu()  # looked at several times: an accelerator is waited for once
-        alike = bool((lengths == lengths[:1]).all())
-        groups = of_like_length(lengths) if alike or self.fills_up(rows) else of_one_length(lengths)
-        if len(groups) == 1:
-            return self.at_full_length(shortened(rows, lengths))
-        order = torch.cat(groups)
-        parts = [self.at_full_length(shortened({n: t[g] for n, t in rows.items()}, lengths[g])) for g in groups]
-        return torch.cat(parts)[torch.argsort(order)]
+        return in_groups(rows, self.fills_up, self.at_full_length)
 
     def fills_up(self, rows: Mapping[str, Tensor]) -> bool:
         """Whether rows filled up behind their end are answered like those alone.
@@ -299,7 +281,7 @@ class TokenModel(_AroundUsers):
         if not self._told:
             return False
         if self._tried is None or self._tried[0] != self.version:
-            self._tried = self.version, self._fills(rows)
+            self._tried = self.version, tried(rows, self.at_full_length)
         return self._tried[1]
 
     @property
@@ -308,16 +290,8 @@ class TokenModel(_AroundUsers):
 
     @property
     def _told(self) -> bool:
-        told = any(name in (*PRESENT, *ABSENT, "lengths") for name in self.network.names)
+        told = any(name in TELLING for name in self.network.names)
         return told and not (self.encoding.fills_in_front and type(self.network.reading) is Reading)
-
-    def _fills(self, rows: Mapping[str, Tensor]) -> bool:
-        """What the network makes of one row filled up. Where that cannot be told it does as it is told."""
-        first = {name: tensor[:1] for name, tensor in rows.items()}
-        alone = shortened(first, (first[TOKENS] != NOTHING).sum(1))
-        behind = torch.full_like(alone[TOKENS][:, :1].expand(-1, FILLED), NOTHING)
-        filled = {name: torch.cat([alone[name], behind], 1) for name in (TOKENS, TYPES) if name in alone}
-        return fills_up(self.at_full_length, alone, alone | filled) is not False
 
     @contextmanager
     def visited(self, visitors: Mapping[str, Visitor]) -> Generator[None]:
@@ -399,54 +373,6 @@ class BehindTokens(_AroundUsers):
     @property
     def filled(self) -> bool:
         return self.before.filled
-
-
-def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rows without the gaps that deleted tokens left; places in ``focus`` move along with their tokens.
-
-    A row without any token keeps one, hidden: a network cannot be given nothing.
-    """
-    tokens = rows[TOKENS]
-    here = tokens != NOTHING
-    found = dict(rows)
-    gaps, empty = here[:, 1:] & ~here[:, :-1], ~here.any(1)
-    has_gaps, has_empty = torch.stack([gaps.any(), empty.any()]).tolist()
-    if has_gaps:
-        order = torch.argsort((~here).to(torch.int8), dim=1, stable=True)
-        for name in (TOKENS, TYPES):
-            if name in rows:
-                found[name] = rows[name].gather(1, order)
-        if "focus" in rows:
-            moved = here.cumsum(1).gather(1, rows["focus"].clamp(min=0)) - 1
-            found["focus"] = torch.where(rows["focus"] >= 0, moved, rows["focus"])
-    if has_empty:
-        found[TOKENS] = found[TOKENS].clone()
-        found[TOKENS][empty, 0] = HIDDEN
-    return found
-
-
-def of_like_length(lengths: Tensor) -> list[Tensor]:
-    """Rows ``Int[b]`` in groups that are worth asking apart: the longest first, the order within one as it was."""
-    ordered, order = torch.sort(lengths, descending=True, stable=True)
-    told = ordered.tolist()
-    groups, start = [], 0
-    for place, length in enumerate(told):
-        if length < SHORTER * told[start] and place - start >= FEWEST and len(told) - place >= FEWEST:
-            groups.append(order[start:place])
-            start = place
-    return [*groups, order[start:]] if groups else [torch.arange(len(told), device=lengths.device)]
-
-
-def of_one_length(lengths: Tensor) -> list[Tensor]:
-    """Rows ``Int[b]`` in groups of exactly one length."""
-    found = [torch.nonzero(lengths == length)[:, 0] for length in lengths.unique()]
-    return found or [torch.arange(0, device=lengths.device)]
-
-
-def shortened(rows: Mapping[str, Tensor], lengths: Tensor) -> dict[str, Tensor]:
-    """Rows only as long as the longest of them."""
-    longest = max(int(lengths.max()), 1)
-    return {name: tensor[:, :longest] if name in (TOKENS, TYPES) else tensor for name, tensor in rows.items()}
 
 
 def _lookup(inner: nn.Module) -> nn.Module | None:

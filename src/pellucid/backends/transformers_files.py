@@ -19,6 +19,7 @@ from .torch_files import read_weights
 from .torch_module import TorchModel
 
 T = TypeVar("T")
+TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 LARGEST = {
     "config.json": 2**22, "tokenizer.json": 2**28, "tokenizer_config.json": 2**24, "preprocessor_config.json": 2**20,
 }  # fmt: skip
@@ -81,6 +82,29 @@ def open_folder(path: Path, *, output: str | int | None = None, name: str = "") 
         read = _image_processor if pictures else _tokenizer
         encoding = _opened(path, beside, lambda: read(transformers, path))
     return of_transformers(network, encoding, output=output, name=name or path.name)
+
+
+def open_tokenizer(path: Path) -> Any:
+    """The tokenizer in a folder as ``save_pretrained`` writes it, or in a file ``tokenizer.json`` alone.
+
+    Raises :class:`LoadError` where it is missing, too large, damaged, or asks for code.
+    """
+    folder = path if path.is_dir() else path.parent
+    _refuse_code(folder / TOKENIZER, _described(folder, TOKENIZER))
+    if path.is_dir() and (folder / SETTINGS).is_file():
+        _refuse_code(folder / SETTINGS, _described(folder, SETTINGS))
+        transformers = _package()
+        with _quiet(transformers):
+            return _opened(folder, TOKENIZER, lambda: _tokenizer(transformers, folder))
+    return _opened(folder, TOKENIZER, lambda: _plain(folder / TOKENIZER))
+
+
+def _plain(file: Path) -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise LoadError("a tokenizer's file needs tokenizers", fix="pip install 'pellucid[transformers]'") from error
+    return tokenizers.Tokenizer.from_file(str(file))
 
 
 def _tokenizer(transformers: Any, path: Path) -> Any:

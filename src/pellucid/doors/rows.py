@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ..backends.function import FunctionModel
-from ..backends.token_network import TOKENS, TYPES, Posed, TokenModel, refuse_without_encoding
+from ..backends.token_box import TokenBox
+from ..backends.token_network import Posed, TokenModel, refuse_without_encoding
+from ..backends.token_rows import TOKENS, TYPES
 from ..data.asked_text import Asked, as_asked
 from ..data.dataset import Dataset
 from ..data.frame_codes import FrameCodes
@@ -168,7 +170,7 @@ def _texts(model: Model, rows: Sequence[Any]) -> Read:
     tensors = {TOKENS: torch.from_numpy(found.tokens)}
     if found.types is not None:
         tensors[TYPES] = torch.from_numpy(found.types)
-    posed = model.posed(asked, found) if isinstance(model, TokenModel) else Posed({})
+    posed = model.posed(asked, found) if isinstance(model, (TokenModel, TokenBox)) else Posed({})
     placed = model.place(tensors | dict(posed.tensors))
     assert not isinstance(placed, list)
     lengths = (found.tokens != NOTHING).sum(1)

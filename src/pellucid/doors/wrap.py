@@ -17,12 +17,14 @@ from ..backends.image_processor import ImageProcessor, is_image_processor
 from ..backends.jax_function import JaxModel
 from ..backends.keras_model import KerasModel, is_keras
 from ..backends.language import Tags
+from ..backends.onnx_session import OnnxBox
 from ..backends.tensorflow_live import TensorFlowModel, is_tensorflow
+from ..backends.token_box import TokenBox, box_of
 from ..backends.token_network import Reading, TokenModel, refuse_without_encoding
 from ..backends.tokenizer import Tokenizer, is_tokenizer
 from ..backends.torch_files import LoadedModule
 from ..backends.torch_module import TorchModel
-from ..backends.transformers_files import is_of_transformers, of_transformers, with_tags
+from ..backends.transformers_files import TOKENIZER, is_of_transformers, of_transformers, open_tokenizer, with_tags
 from ..data.text_encoding import TextEncoding
 from ..measures.entities import are_tags
 from ..problem.model import Model, Output
@@ -49,7 +51,8 @@ def wrap(
         batch (numpy array, or list of word lists) to numbers ``[b]`` or ``[b, K]``, an estimator with
         ``predict_proba`` or ``predict``, or a model already wrapped.
     encoding: how raw rows become the model's inputs: an Encoding or its file, a fitted scikit-learn
-        transformer, or ``"package.module:function"`` that returns one.
+        transformer, a tokenizer or the folder it was saved in, or ``"package.module:function"`` that returns one. With
+        a tokenizer a function is given the numbers of tokens, and what else its parameters ask for.
     outputs: names of the outputs. Of a network of tokens, names such as ``("O", "B-person", "I-person")`` say that it
         gives each token a tag.
     output: which of several outputs is meant (a key of a dict, an attribute, a place in a tuple).
@@ -71,6 +74,8 @@ def wrap(
             raise InputError("this model is wrapped already", fix="give output= and name= when you wrap the module")
         if isinstance(model, TorchModel) and isinstance(found, TextEncoding) and model.encoding is None:
             return _of_tokens(model, found, labels)
+        if isinstance(model, OnnxBox) and isinstance(found, TextEncoding):
+            return _refined(TokenBox(model, found, model.argument_names, model.length), labels, None)
         return _refined(model, labels, found)
     chosen = Output(output)
     if parameters is not None:
@@ -100,6 +105,8 @@ def wrap(
             f"a {type(model).__name__} is not a model",
             fix="give a torch module, a function of a batch, or a path to pellucid.load",
         )
+    if isinstance(found, TextEncoding):
+        return box_of(FunctionModel(model, name=name, labels=labels, output=chosen), found)
     return FunctionModel(model, name=name, labels=labels, encoding=found, output=chosen)
 
 
@@ -193,6 +200,8 @@ def as_encoding(given: Any) -> Any:
         except (ImportError, AttributeError) as error:
             raise EncodingError(f"could not find {module}:{function}", why=str(error)) from error
         given = build()
+    if isinstance(given, (str, Path)) and (Path(given).is_dir() or Path(given).name == TOKENIZER):
+        given = open_tokenizer(Path(given))
     if isinstance(given, (str, Path)):
         from ..data.encoding import load_encoding
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def difference(a: Tensor, b: Tensor) -> float:
     return gap / scale if gap / scale > TOLERANCE else 0.0
 
 
-def fills_up(ask: Callable[[Rows], Tensor], alone: Rows, filled: Rows) -> bool | None:
+def fills_up(ask: Callable[[Any], Tensor], alone: Rows, filled: Rows) -> bool | None:
     """Whether a network says of a row that is ``filled`` up behind its end what it says of the row ``alone``.
 
     None where that cannot be told: it does not take rows so short, or answers them with another number of outputs.
