@@ -52,15 +52,15 @@ class _File:
     split: str = ""
 
 
-def from_images(given: Path | Sequence[Any], wishes: Wishes, size: Any = None) -> Dataset:
+def from_images(given: Path | Sequence[Any], wishes: Wishes) -> Dataset:
     """The pictures of a folder or of a list of paths: ``UInt8[N, H, W, 3]``, or ``[N, H, W]`` where all are grey.
 
-    ``size`` (height, width) is what they are resized to; without it all must have one size. The names of the
+    ``wishes.size`` is what they are resized to; without it all must have one size. The names of the
     subfolders are the classes; above them may stand folders named train, validation and test.
     Raises :class:`InputError` with the file and what is wrong with it.
     """
     files, passed = _listed(given)
-    wanted = _size(size)
+    wanted = _size(wishes.size)
     mended: Counter[str] = Counter({"image_passed": passed} if passed else {})
     shapes, hashes, pictures = [], [], []
     for file in files:

@@ -37,22 +37,22 @@ def read(
     path_or_frame: Any,
     *,
     label: str | None = None,
-    protected: Sequence[str] = (),
-    immutable: Sequence[str] = (),
-    id: str | None = None,
-    schema: str | Path | Schema | None = None,
+    task: Task | None = None,
     split: Sequence[float] = (0.6, 0.2, 0.2),
     seed: int = 0,
-    task: Task | None = None,
+    groups: str | Sequence[Any] | np.ndarray | None = None,
+    id: str | None = None,
+    protected: Sequence[str] = (),
+    immutable: Sequence[str] = (),
+    schema: str | Path | Schema | None = None,
     delimiter: str | None = None,
+    encoding: str | None = None,
     decimal: str | None = None,
     thousands: str | None = None,
-    encoding: str | None = None,
-    groups: str | Sequence[Any] | np.ndarray | None = None,
     text: str | None = None,
     evidence: str | None = None,
-    size: int | tuple[int, int] | str | None = None,
     kind: str | None = None,
+    size: int | tuple[int, int] | str | None = None,
     time: str | None = None,
     channel: str | None = None,
     value: str | None = None,
@@ -63,31 +63,29 @@ def read(
 
     Parameters
     ----------
-    path_or_frame: a ``.csv``, ``.tsv``, ``.jsonl``, ``.jsonl.gz``, ``.conll``, ``.parquet`` or ``.npz`` file, a pandas
-        DataFrame, or pictures: a folder with a subfolder for each class (above them, if need be, folders named train,
-        validation and test), or a list of their paths; see :mod:`pellucid.data.image_files`.
-    label: the column (or array) to predict; for arrays ``labels``, ``label``, ``y`` or ``targets`` unless said; of
-        texts that come as words with tags these tags (of a CoNLL file they are called ``tags``) unless said.
-    protected, immutable: columns that may not decide; that the person cannot change.
-    id: the column that tells rows apart; found by its name and its different values unless said.
-    schema: a YAML file (see :mod:`pellucid.data.schema_file`) or a Schema; it wins over inference.
-    split, seed: shares of train, validation and test; a file's own ``split`` array is kept.
-    task: "classification" or "regression"; inferred from the label unless said.
-    delimiter, decimal, thousands, encoding: how a CSV file is written, when not ``,`` ``.`` none UTF-8.
-    groups: a column, an array's name, or one value per row; rows of one group stay in one split.
-    text: the column of free writing that the network reads; the other columns are then no features. A column is free
-        writing where its cells hold several words and mostly differ; where it is the only feature, it is the text.
-        Of texts a column ``split`` of the words train, validation and test is kept.
-    evidence: the column of passages that people marked in each text (JSON lines): ``[[start, stop], …]`` in
-        characters, or in words where its name ends in ``_tokens``; found by its usual names unless said.
-    size: (height, width) that pictures are resized to; without it all must have one size.
-    kind: what arrays are, "images" or "series"; told by their names and shapes where these leave no doubt.
-    time: the column that says when each row was measured: the table then holds time series, those of one ``id`` are
-        one, and its further columns are channels (see :func:`pellucid.data.series_table.series_from`). For arrays of
-        series "first" or "last": the axis of time.
-    channel, value: the columns that name the channel and hold its value, where each row is one of these alone.
-    window, stride: how many steps of a table's series the network sees at once, and how far apart these windows
-        begin; by default they lie side by side.
+    path_or_frame: a CSV, JSON lines, CoNLL, Parquet or NPZ file, a pandas DataFrame, or pictures: a list of their
+        paths, or a folder with a subfolder for each class (see :mod:`pellucid.data.image_files`).
+    label, task: the column (or array) to predict, found by its usual names in arrays, and in texts that come as words
+        with tags; "classification" or "regression", inferred from the label unless said.
+    split, seed, groups: shares of train, validation and test, drawn by the seed unless texts, arrays or folders say
+        their own; rows of one group (a column, an array's name, a value for each row) stay in one of them.
+
+    Tables: ``id`` is the column that tells rows apart, found by its name and its different values; ``protected``
+    columns may not decide, ``immutable`` ones the person cannot change; ``schema``, a YAML file (see
+    :mod:`pellucid.data.schema_file`) or a Schema, wins over inference. ``delimiter``, ``encoding``, ``decimal`` and
+    ``thousands`` say how a CSV file is written, where not with ``,`` in UTF-8 and numbers as 1234.5.
+
+    Texts: ``text`` is the column that the network reads; the others are then no features. It need not be said of the
+    only feature, where cells hold several words and mostly differ. ``evidence`` is the column of passages that people
+    marked (JSON lines): ``[[start, stop], …]`` in characters, or in words where its name ends in ``_tokens``.
+
+    Arrays and pictures: ``kind`` is "images" or "series", where names and shapes leave that in doubt. Pictures are
+    resized to ``size`` (height, width); without it all must have one size.
+
+    Series: ``time`` is the column that says when each row was measured. Those of one ``id`` are then one series, and
+    further columns its channels; or ``channel`` and ``value`` name the columns of a table with a row for each value.
+    The network sees ``window`` steps at once, and windows begin ``stride`` steps apart, side by side unless said (see
+    :func:`pellucid.data.series_table.series_from`). For arrays ``time`` is "first" or "last": the axis of time.
 
     Raises
     ------
@@ -95,29 +93,16 @@ def read(
     UnknownName: a column that is not there, with near misses.
     """
     wishes = Wishes(
-        label, protected, immutable, id, schema, split, seed, task, groups, text, evidence, kind, time, channel, value,
-        window, stride,
+        label, task, split, seed, groups, id, protected, immutable, schema, delimiter, encoding,
+        Style(decimal, thousands), text, evidence, kind, size, time, channel, value, window, stride,
     )  # fmt: skip
     if isinstance(path_or_frame, Mapping) or type(path_or_frame).__module__.split(".")[0] == "pandas":
-        return _from_frame(path_or_frame, wishes, Style(decimal, thousands))
-    if isinstance(path_or_frame, (list, tuple)) or _is_folder(path_or_frame):
-        given = path_or_frame if isinstance(path_or_frame, (list, tuple)) else Path(path_or_frame)
-        return from_images(given, wishes, size)
-    path = _readable(path_or_frame)
-    before = path.stat()
-    source = Source(str(path), digest_file(path))
-    if path.suffix.lower() in NPZ:
-        data = from_archive(path, source, wishes)
-    elif is_json_lines(path) or is_conll(path):
-        columns = read_lines(path) if is_json_lines(path) else read_conll(path)
-        data = _from_lines(columns, path.name, source, wishes, Style(decimal, thousands))
-    else:
-        frame = _parquet(path) if path.suffix.lower() in PARQUET else _csv(path, delimiter, encoding)
-        data = from_table(frame, path.name, source, wishes, Style(decimal, thousands))
-    after = path.stat()
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        raise InputError("the file changed while it was read", where=str(path), fix="read it again when it is complete")
-    return data
+        return _from_frame(path_or_frame, wishes)
+    if isinstance(path_or_frame, (list, tuple)):
+        return from_images(path_or_frame, wishes)
+    if _is_folder(path_or_frame):
+        return from_images(Path(path_or_frame), wishes)
+    return _from_file(_readable(path_or_frame), wishes)
 
 
 def is_unchanged(source: Source) -> bool:
@@ -158,16 +143,36 @@ def _readable(given: Any) -> Path:
     return path
 
 
-def _csv(path: Path, delimiter: str | None, encoding: str | None) -> pd.DataFrame:
+def _from_file(path: Path, wishes: Wishes) -> Dataset:
+    """What the file holds, by its ending; an error where it changed meanwhile."""
+    before, source, ending = path.stat(), Source(str(path), digest_file(path)), path.suffix.lower()
+    if ending in NPZ:
+        data = from_archive(path, source, wishes)
+    elif is_json_lines(path):
+        data = _from_lines(read_lines(path), path.name, source, wishes)
+    elif is_conll(path):
+        data = _from_lines(read_conll(path), path.name, source, wishes)
+    else:
+        frame = _parquet(path) if ending in PARQUET else _csv(path, wishes)
+        data = from_table(frame, path.name, source, wishes)
+    after = path.stat()
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise InputError("the file changed while it was read", where=str(path), fix="read it again when it is complete")
+    return data
+
+
+def _csv(path: Path, wishes: Wishes) -> pd.DataFrame:
     import pandas as pd
 
-    columns = read_cells(path, delimiter, encoding)
+    columns = read_cells(path, wishes.delimiter, wishes.encoding)
     return pd.DataFrame({name: np.array(cells, dtype=object) for name, cells in columns.items()}, dtype=object)
 
 
-def _from_lines(columns: dict[str, list[Any]], where: str, source: Source, wishes: Wishes, style: Style) -> Dataset:
-    """JSON lines or CoNLL: scalars are columns of a table; lists of words, tags and marked passages stand beside the
-    texts. Tags are the label, unless another column is."""
+def _from_lines(columns: dict[str, list[Any]], where: str, source: Source, wishes: Wishes) -> Dataset:
+    """JSON lines or CoNLL: scalars are columns of a table; words, tags and marked passages stand beside the texts.
+
+    Tags are the label, unless another column is.
+    """
     import pandas as pd
 
     known = list(columns)
@@ -180,7 +185,7 @@ def _from_lines(columns: dict[str, list[Any]], where: str, source: Source, wishe
     passages = None if marked is None else columns.pop(marked)
     cells = {name: np.array([*values, None], dtype=object)[:-1] for name, values in columns.items()}
     frame = pd.DataFrame(cells, dtype=object)
-    data = from_table(frame, where, source, wishes, style)
+    data = from_table(frame, where, source, wishes)
     if not data.is_text:
         if marked is not None:
             raise InputError(
@@ -226,7 +231,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         ) from error
 
 
-def _from_frame(given: Any, wishes: Wishes, style: Style) -> Dataset:
+def _from_frame(given: Any, wishes: Wishes) -> Dataset:
     import pandas as pd
 
     if not isinstance(given, pd.DataFrame):
@@ -239,4 +244,4 @@ def _from_frame(given: Any, wishes: Wishes, style: Style) -> Dataset:
             why="a lone surrogate is no text that a file could keep",
             fix="repair the text",
         ) from error
-    return from_table(given, "the frame", Source("", digest(content)), wishes, style)
+    return from_table(given, "the frame", Source("", digest(content)), wishes)

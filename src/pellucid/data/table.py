@@ -15,7 +15,7 @@ from .arrays import SPLIT_WORDS, own_splits
 from .cells import as_text, column_of, is_text, missing, rows_named
 from .csv_text import checked_names
 from .dataset import Dataset, Source, Task
-from .inference import Style, Understood, looks_like_id, understand
+from .inference import Understood, looks_like_id, understand
 from .series_table import series_from
 from .splitting import checked_groups, split_rows
 from .texts import looks_like_text, refuse_unusable
@@ -30,7 +30,7 @@ SPLIT = "split"
 MOST_CLASSES = 20  # whole numbers with more values than this are taken for a quantity
 
 
-def from_table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, style: Style) -> Dataset:
+def from_table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes) -> Dataset:
     """A Dataset of a frame's rows, or of the series that they are where ``wishes`` name a column of times.
 
     Raises :class:`InputError` with the column and the rows, :class:`UnknownName` for a column that is not there.
@@ -51,7 +51,8 @@ def from_table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes, 
     if label is not None:
         _refuse_missing_labels(label, column_of(frame, label), where)
     parts = {
-        name: understand(name, column_of(frame, name), where, style, roles[name], said.get(name)) for name in names
+        name: understand(name, column_of(frame, name), where, wishes.style, roles[name], said.get(name))
+        for name in names
     }
     described = Schema(tuple(_flagged(part.column, wishes) for part in parts.values()))
     _refuse_unusable_texts(parts, described, frame, where)

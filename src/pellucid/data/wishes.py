@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..records.errors import InputError, UnknownName
+from .inference import Style
 from .splitting import checked_fractions
 
 if TYPE_CHECKING:
@@ -19,20 +20,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Wishes:
-    """The arguments of :func:`pellucid.data.reading.read` that say what rows mean, checked once."""
+    """The arguments of :func:`pellucid.data.reading.read`, checked once."""
 
     label: str | None = None
-    protected: Sequence[str] = ()
-    immutable: Sequence[str] = ()
-    id: str | None = None
-    schema: str | Path | Schema | None = None
+    task: Task | None = None
     split: Sequence[float] = (0.6, 0.2, 0.2)
     seed: int = 0
-    task: Task | None = None
     groups: str | Sequence[Any] | np.ndarray | None = None
+    id: str | None = None
+    protected: Sequence[str] = ()
+    immutable: Sequence[str] = ()
+    schema: str | Path | Schema | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    style: Style = field(default_factory=Style)
     text: str | None = None
     evidence: str | None = None
     kind: str | None = None
+    size: int | tuple[int, int] | str | None = None
     time: str | None = None
     channel: str | None = None
     value: str | None = None
