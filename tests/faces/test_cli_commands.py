@@ -409,7 +409,8 @@ def test_a_table_that_lacks_a_column_is_refused_with_its_columns(typed: Run, fil
     few = ["few.csv" if word == "table.csv" else word for word in words]
     code, _, err = typed("explain", *few, "--rows", "0")
     assert code == 2 and "the network needs column '[bold]sa" in err and "the rows have 'age', 'city'" in err
-    (files / "bare.csv").write_text("age,weight,label\n1,2,yes\n2,3,no\n3,4,yes\n" * 5)
+    lines = [f"{0.5 + i},{1.25 * i},{'yes' if i % 2 else 'no'}\n" for i in range(16)]
+    (files / "bare.csv").write_text("age,weight,label\n" + "".join(lines))
     bare = [
         "bare.csv" if word == "table.csv" else word for word in words if word not in ("--encoding", "encoding.json")
     ]

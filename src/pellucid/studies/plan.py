@@ -199,7 +199,8 @@ def named(model: Model, data: Dataset) -> Model:
     if model.labels is not None or data.task != "classification":
         return model
     copied = copy.copy(model)
-    few = answers(as_problem(model, data.test.take(range(1)).features))
+    one = (data.test if len(data.test) else data).take([0])  # a few rows may leave none to a test
+    few = answers(as_problem(model, one.features))
     if few.shape[1] == len(data.classes):
         copied.labels = tuple(data.classes)
     elif few.shape[1] == 1 and len(data.classes) == 2:
