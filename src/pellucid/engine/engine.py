@@ -321,18 +321,24 @@ def shared_rows(references: torch.Tensor) -> np.ndarray:
 def _notes(estimates: Parts, N: int) -> dict[str, Any]:
     """Notes of all parts: arrays ``[Q]`` are laid out by row, the rest is taken from the first part.
 
-    A note of each question is a list of N numbers (or texts), of N lists of T with several targets.
+    A note of each question is a list of N numbers (or texts), of N lists of T with several targets. A part that says
+    one number for all of its questions says it of each, where other parts tell theirs apart.
     """
     notes: dict[str, Any] = {}
+    apart = {
+        name: value.dtype
+        for _, session, estimate in estimates
+        for name, value in estimate.notes.items()
+        if isinstance(value, np.ndarray) and value.shape == (session.questions,)
+    }
     for rows, session, estimate in estimates:
         for name, value in estimate.notes.items():
-            if isinstance(value, np.ndarray) and value.shape == (session.questions,):
-                blank = None if value.dtype == object else np.nan
-                table = notes.setdefault(name, np.full((N, session.targets), blank))
-                table[rows] = value.reshape(len(rows), -1)
-            else:
+            if name not in apart:
                 notes.setdefault(name, value)
-    return {name: _listed(value) if isinstance(value, np.ndarray) else value for name, value in notes.items()}
+                continue
+            table = notes.setdefault(name, np.full((N, session.targets), None if apart[name].kind == "O" else np.nan))
+            table[rows] = value.reshape(len(rows), -1) if isinstance(value, np.ndarray) else value
+    return {name: _listed(value) if name in apart else value for name, value in notes.items()}
 
 
 def _listed(table: np.ndarray) -> list[Any]:

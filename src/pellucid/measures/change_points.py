@@ -59,13 +59,14 @@ def _divisions(series: np.ndarray, most: int, shortest: int) -> tuple[np.ndarray
     squares = np.pad(np.cumsum(np.square(series).sum(0)), (1, 0))
     costs = np.full((most, steps + 1), np.inf)
     origin = np.zeros((most, steps + 1), dtype=np.int64)
+    rest = np.arange(most - 1)
     for stop in range(shortest, steps + 1):
-        starts = np.arange(0, stop - shortest + 1)
-        level = np.square(sums[:, stop : stop + 1] - sums[:, starts]).sum(0) / (stop - starts)
+        starts = slice(0, stop - shortest + 1)
+        level = np.square(sums[:, stop : stop + 1] - sums[:, starts]).sum(0) / np.arange(stop, shortest - 1, -1)
         last = squares[stop] - squares[starts] - level
         costs[0, stop] = last[0]
         if most > 1:
             whole = costs[:-1, starts] + last
-            origin[1:, stop] = whole.argmin(1)
-            costs[1:, stop] = whole.min(1)
+            origin[1:, stop] = best = whole.argmin(1)
+            costs[1:, stop] = whole[rest, best]
     return costs, origin

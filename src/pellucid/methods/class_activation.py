@@ -73,11 +73,12 @@ def grid_of(place: Place, height: int, width: int) -> Grid | None:
 def _line_of(place: Place, width: int) -> Grid | None:
     """The grid of a place over a series of ``width`` steps: a map of one line, or tokens.
 
-    Of tokens as few as possible are dropped for the rest to divide the series evenly; none where they never do.
+    Of tokens as few as possible are dropped for the rest to divide the series evenly; none where they never do. A
+    single cell is a map of a series of one step alone.
     """
     cells = place.shape[1 if place.channels == 0 else 0]
-    if place.channels == 0:
-        return Grid(place, 1, cells) if cells > 1 else None
+    if place.channels == 0 or width == 1:
+        return Grid(place, 1, cells) if cells > 1 or width == cells else None
     even = [skipped for skipped in range(min(MOST_EXTRA + 1, cells - 1)) if width % (cells - skipped) == 0]
     skipped = even[0] if even else 0
     return Grid(place, 1, cells - skipped, skipped) if cells > 1 else None
