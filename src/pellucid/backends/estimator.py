@@ -160,9 +160,8 @@ def _agreeing(estimator: Any, steps: list[tuple[str, Any]]) -> Any:
         rows = typical_rows(module, _width(steps), PROBES)
         wanted, found = _answers(ask, rows), module(rows).detach().numpy()
         if wanted.shape == found.shape and np.isfinite(wanted).all():
-            gap = min(
-                gap, float(np.abs(wanted - found).max(initial=0.0) / max(np.abs(wanted).max(initial=0.0), 1e-300))
-            )
+            largest = max(np.abs(wanted).max(initial=0.0), 1e-300)
+            gap = min(gap, float(np.abs(wanted - found).max(initial=0.0) / largest))
             if gap <= AGREE:
                 return module
     told = f"differs from it by {gap:.1e} of the largest output" if np.isfinite(gap) else "has outputs of another kind"
