@@ -13,6 +13,7 @@ from ..records.regions import Spans
 from ..records.series import SeriesAxes
 from .cells import as_numbers, as_text, missing, rows_named
 from .dataset import Dataset, Source, Task
+from .labels import of_numbers
 from .measured import Measured, measured
 from .series import Series, moments
 from .splitting import split_rows
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from .wishes import Wishes
 
-MOST_CLASSES = 20
-"""Whole numbers with more values than this are taken for a quantity, as in other tables."""
 UNEVEN = 0.01
 """Steps whose lengths differ by more than this share of the usual one are told to be irregular."""
 
@@ -187,12 +186,10 @@ def _labels(
         return _marked(numbers == 1, windows)
     texts, starts = as_text(column), [one.start for one in windows]
     _refuse_changing(found, texts, windows, "label", where)
-    own = numbers[starts] if not bad.any() else np.array([str(text) for text in texts[starts]])
-    known, labels = np.unique(own, return_inverse=True)  # numbers stand in their own order
-    whole = own.dtype.kind == "f" and bool((own == np.floor(own)).all())
-    if own.dtype.kind == "f" and wishes.task is None and not (whole and len(known) <= MOST_CLASSES):
-        return "regression", own, (), None
-    return "classification", labels.astype(np.int64), tuple(str(int(one) if whole else one) for one in known), None
+    if not bad.any():
+        return (*of_numbers(numbers[starts], wishes.task), None)
+    known, labels = np.unique(np.array([str(text) for text in texts[starts]]), return_inverse=True)
+    return "classification", labels.astype(np.int64), tuple(known.tolist()), None
 
 
 def _marked(true: np.ndarray, windows: list[_Window]) -> tuple[Task, np.ndarray, tuple[str, ...], Spans | None]:

@@ -12,10 +12,11 @@ import numpy as np
 from ..records.errors import InputError, UnknownName, shorten
 from ..records.schema import Column, Role, Schema
 from .arrays import SPLIT_WORDS, own_splits
-from .cells import as_text, column_of, is_text, missing, rows_named
+from .cells import column_of, is_text, missing, rows_named
 from .csv_text import checked_names
 from .dataset import Dataset, Source, Task
 from .inference import Understood, looks_like_id, understand
+from .labels import labels_of
 from .series_table import series_from
 from .splitting import checked_groups, split_rows
 from .texts import looks_like_text, refuse_unusable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from .schema_file import ColumnSettings
 
 SPLIT = "split"
-MOST_CLASSES = 20  # whole numbers with more values than this are taken for a quantity
 
 
 def from_table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes) -> Dataset:
@@ -57,7 +57,7 @@ def from_table(frame: pd.DataFrame, where: str, source: Source, wishes: Wishes) 
     described = Schema(tuple(_flagged(part.column, wishes) for part in parts.values()))
     _refuse_unusable_texts(parts, described, frame, where)
     content = pd.DataFrame({name: _series(part.values, frame.index) for name, part in parts.items()})
-    chosen_task, labels, classes = _labels(parts[label], wishes.task) if label else (None, None, ())
+    chosen_task, labels, classes = labels_of(parts[label], wishes.task) if label else (None, None, ())
     id_name = next((name for name, role in roles.items() if role == "id"), None)
     numbers = np.arange(1, len(frame) + 1)
     groups = _groups(frame, wishes.groups)
@@ -190,34 +190,6 @@ def _refuse_missing_labels(label: str, values: pd.Series, where: str) -> None:
             where=where,
             fix="drop these rows, or fill in their labels",
         )
-
-
-def _labels(part: Understood, task: Task | None) -> tuple[Task, np.ndarray, tuple[str, ...]]:
-    """Task, labels and class names of a label column.
-
-    Texts are classes in the order of the alphabet, truth values no before yes, whole numbers in
-    their order when they have at most twenty values; a declared order of categories wins.
-    """
-    column, values = part.column, part.values
-    if column.type == "numeric":
-        whole = bool((values == np.floor(values)).all())
-        few = whole and len(np.unique(values)) <= MOST_CLASSES
-        if task is None:
-            task = "classification" if few else "regression"
-        if task == "regression":
-            return task, values.astype(np.float64), ()
-        found, labels = np.unique(values, return_inverse=True)
-        return task, labels.astype(np.int64), tuple(str(int(value) if whole else value) for value in found)
-    if task == "regression":
-        if column.categories == ("0", "1"):
-            return task, values.astype(np.float64), ()
-        raise InputError(f"label {shorten(column.name)!r} holds no numbers", fix="pass task='classification'")
-    ordered = column.categories if column.type in ("boolean", "ordinal") else tuple(sorted(column.categories))
-    position = {name: place for place, name in enumerate(ordered)}
-    import pandas as pd
-
-    texts = as_text(pd.Series(values, dtype=object))
-    return "classification", np.array([position[text] for text in texts], dtype=np.int64), ordered
 
 
 def _groups(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
