@@ -220,6 +220,19 @@ def test_explain_takes_settings_targets_and_backgrounds(typed: Run, files: Path)
     assert zeros["outputs"][0] == ["yes"]
 
 
+def test_missing_cells_are_filled_where_that_is_said(typed: Run, files: Path) -> None:
+    lines = (files / "table.csv").read_text(encoding="utf-8").splitlines()
+    (files / "gaps.csv").write_text(
+        "\n".join([lines[0], "," + lines[1].split(",", 1)[1], *lines[2:4]]), encoding="utf-8"
+    )
+    asked = ["explain", *question(files), "--rows", "gaps.csv", "--json"]
+    code, out, _ = typed(*asked)
+    assert code == 2 and "column `age`: 1 NaN in 3 rows" in out and "impute-median" in out
+    code, out, err = typed(*asked, "--missing", "impute-median")
+    assert code == 0, err
+    assert [c["values"]["columns"] for c in json.loads(out)["warnings"] if c["code"] == "medians_in"] == ["age 1"]
+
+
 def test_explain_in_chinese_for_the_person(typed: Run, files: Path) -> None:
     code, out, _ = typed(
         "explain", *question(files), "--rows", "3", "--language", "zh", "--audience", "person", "--method", "occlusion"

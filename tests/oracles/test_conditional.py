@@ -223,7 +223,7 @@ def test_what_they_cannot_do_is_said_in_a_sentence():
         ask(ConditionalGaussian(np.eye(5)), players=players)
     with pytest.raises(RemovalError, match="2 background rows do not tell"):
         ask(ConditionalGaussian(np.eye(5)[:2]))
-    with pytest.raises(RemovalError, match="NaN or infinity in 1 rows"):
+    with pytest.raises(RemovalError, match="the background holds 1 NaN in 5 rows"):
         ask(ConditionalNearest(np.where(np.eye(5) > 0, [[np.nan], [1], [1], [1], [1]], 0.0)))
     with pytest.raises(RemovalError, match="are not pairs"):
         ask(ConditionalGaussian(np.eye(5), draws=3))

@@ -111,7 +111,7 @@ def test_what_stands_for_no_cell_is_told(orders):
     with pytest.raises(PellucidError, match="two columns are named 'a'"):
         pellucid.explain(cost, pd.DataFrame([[1, 2]], columns=["a", "a"]))
     hole = orders.assign(price=orders["price"].where(orders.index != 1))
-    with pytest.raises(PellucidError, match="column `price`: 1 NaN or infinite in 3 rows"):
+    with pytest.raises(PellucidError, match="column `price`: 1 NaN in 3 rows"):
         pellucid.explain(cost, hole[:3], background=orders[10:])
 
 

@@ -52,7 +52,7 @@ class Late:
 
 # ruff: noqa: E501
 REFUSED = {
-    "NaN": (lambda: (NET, with_nan(X, (1, 2), (3, 2))), {}, r"column `x2`: 2 NaN or infinite in 4 rows .first rows 1, 3"),
+    "NaN": (lambda: (NET, with_nan(X, (1, 2), (3, 2))), {}, r"column `x2`: 2 NaN in 4 rows .first rows 1, 3.*missing='impute-median' or missing='model-handles'"),
     "infinity": (lambda: (NET, X / torch.zeros(1)), {}, r"NaN or infinite in 4 rows"),
     "NaN in a frame": (lambda: (NET, NAMED), {}, r"column `age`: 2 NaN or infinite in 3 rows \(first rows 1, 2\)"),
     "NaN in an image": (lambda: (ImageNet(), with_nan(IMAGES, (1, 0, 2, 3))), {}, r"input 'inputs', element 19: 1 NaN"),
@@ -95,10 +95,10 @@ REFUSED = {
     "loss without a name": (lambda: (NET, X), {"target": "loss:foo"}, r"there is no loss 'foo'. choose one of"),
     "labels of other rows": (lambda: (NET, X), {"target": Loss([0, 1, 0])}, r"3 labels for 4 rows. give one for each row"),
     "target function": (lambda: (NET, X), {"target": lambda out: out}, r"the target function returned \(4, 2\) for 4 rows"),
-    "NaN in the background": (lambda: (NET, X), {"background": with_nan(X, (2, 0))}, r"background row 2: the background holds NaN"),
+    "NaN in the background": (lambda: (NET, X), {"background": with_nan(X, (2, 0))}, r"column `x0`: the background holds 1 NaN in 4 rows \(first rows 2\)"),
     "NaN as the constant": (lambda: (NET, X), {"removal": Constant(float("nan"))}, r"Constant\(nan\) cannot stand"),
-    "NaN in the constant row": (lambda: (NET, X), {"removal": Constant(with_nan(X[:1], (0, 1)))}, r"background row 0: .*NaN"),
-    "NaN in the mode": (lambda: (NET, X), {"removal": Mode(with_nan(X, (0, 1)))}, r"background row 0: .*NaN"),
+    "NaN in the constant row": (lambda: (NET, X), {"removal": Constant(with_nan(X[:1], (0, 1)))}, r"the background holds 1 NaN in 1 rows"),
+    "NaN in the mode": (lambda: (NET, X), {"removal": Mode(with_nan(X, (0, 1)))}, r"column `x1`: the background holds 1 NaN"),
     "empty background": (lambda: (NET, X), {"background": X[:0]}, r"the background has no rows"),
     "other background": (lambda: (NET, X), {"background": torch.randn(5, 4)}, r"background has 4 elements a row, the inputs have 3"),
     "constant of two rows": (lambda: (NET, X), {"removal": Constant(X[:2])}, r"Constant stands for one row, 2 were given"),

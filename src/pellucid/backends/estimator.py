@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..data.transformers import FittedEncoding, from_sklearn
-from ..problem.model import Model, Output
+from ..problem.model import HANDLED, Model, Output
 from ..records.errors import EncodingError, ModelError, shorten
 from .estimator_layers import NoTwin, refuse_without_layers, typical_rows, with_heads
 from .function import FunctionModel
@@ -72,10 +72,24 @@ def estimator_model(
             return _twin(estimator, ask, name, labels, encoding)
         except NoTwin as without:
             reason = str(without)
-    return FunctionModel(
+    model = FunctionModel(
         ask.function, name=name, labels=labels, encoding=encoding, output=output, columns=columns,
         takes_tables=bool(ask.columns), reason=reason,
     )  # fmt: skip
+    model.missing = HANDLED if _takes_missing(estimator) else ""
+    return model
+
+
+def _takes_missing(estimator: Any) -> bool:
+    """Whether an estimator says itself that cells may be missing; of a pipeline, all its steps up to an imputer."""
+    for _, step in _steps(estimator):
+        if type(step).__name__.endswith("Imputer"):
+            return True
+        tags = getattr(step, "__sklearn_tags__", None)
+        told: Any = tags() if callable(tags) else None
+        if step != "passthrough" and not (told is not None and told.input_tags.allow_nan):
+            return False
+    return True
 
 
 def _best(estimator: Any) -> Any:

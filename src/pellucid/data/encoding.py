@@ -128,11 +128,18 @@ class Encoding:
         InputError, with the rows, for a missing cell where training had none and for a cell of the
         wrong kind. Rows are called by the frame's own index.
         """
+        return self._encoded(rows, gaps=False)
+
+    def with_gaps(self, rows: Any) -> np.ndarray:
+        """The same, with NaN for a missing number where training had none."""
+        return self._encoded(rows, gaps=True)
+
+    def _encoded(self, rows: Any, gaps: bool) -> np.ndarray:
         frame = self._frame(rows)
         out = np.zeros((len(frame), self.width), dtype=np.float32)
         for code in self.columns:
             at = self.groups[code.name]
-            _encode_column(code, column_of(frame, code.name), out[:, at[0] : at[-1] + 1])
+            _encode_column(code, column_of(frame, code.name), out[:, at[0] : at[-1] + 1], gaps)
         return out
 
     def decode(self, array: np.ndarray) -> pd.DataFrame:
@@ -286,12 +293,12 @@ def _fit_column(values: pd.Series, column: Column, numbers: Numbers) -> ColumnCo
     return replace(code, center=center, scale=scale, fill=float(given.mean()))
 
 
-def _encode_column(code: ColumnCode, values: pd.Series, out: np.ndarray) -> None:
+def _encode_column(code: ColumnCode, values: pd.Series, out: np.ndarray, gaps: bool) -> None:
     """Fill the elements of one column, ``out Float32[N, width]``, which come as zeros."""
     if code.type == "numeric":
         empty = cells.missing(values)
         numbers = _finite(code, values, empty)
-        numbers[empty] = code.fill
+        numbers[empty] = code.fill if code.empty else np.nan
         out[:, 0] = (numbers - code.center) / code.scale
     elif code.type == "boolean":
         out[:, 0], empty = _truths(code, values)
@@ -303,7 +310,7 @@ def _encode_column(code: ColumnCode, values: pd.Series, out: np.ndarray) -> None
         else:
             steps = np.where(empty, code.fill, places)
             out[:, 0] = np.where((places >= 0) | empty, (steps - code.center) / code.scale, 0.0)
-    if empty.any():
+    if empty.any() and not (gaps and code.type == "numeric" and not code.empty):
         if not code.empty:
             raise _unexpected_missing(code, values, empty)
         out[empty, -1] = 1.0
@@ -314,7 +321,8 @@ def _unexpected_missing(code: ColumnCode, values: pd.Series, empty: np.ndarray) 
         f"column `{shorten(code.name)}`: {int(empty.sum())} NaN in {len(values):,} rows"
         f" ({rows_named(values.index.to_numpy()[empty])})",
         why="training had no missing cell here, so the network has no input that says so",
-        fix="fill in or drop these cells, or train with rows in which the column is missing",
+        fix="fill in or drop these cells, train with rows in which the column is missing"
+        + (", or pass missing='impute-median' to pellucid.wrap or load" if code.type == "numeric" else ""),
     )
 
 

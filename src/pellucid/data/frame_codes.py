@@ -45,10 +45,11 @@ class FrameCodes:
     reads_arrays = True
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> FrameCodes:
+    def of(cls, frame: pd.DataFrame, blanks: bool = False) -> FrameCodes:
         """The columns of a table, in its order. Raises :class:`InputError` where two have one name, or none is there.
 
-        A column in which all cells are missing may be one of anything.
+        A column in which all cells are missing may be one of anything; one of numbers where ``blanks`` among numbers
+        have a meaning.
         """
         names = [str(label) for label in frame.columns]
         twice = next((name for name in names if names.count(name) > 1), None)
@@ -56,7 +57,7 @@ class FrameCodes:
             raise InputError(f"two columns are named {shorten(twice)!r}", fix="rename one of them")
         if not names:
             raise InputError("the table has no columns")
-        columns = [_column(label, frame.iloc[:, place]) for place, label in enumerate(frame.columns)]
+        columns = [_column(label, frame.iloc[:, place], blanks) for place, label in enumerate(frame.columns)]
         return cls(dict(zip(names, columns, strict=True)))
 
     @property
@@ -106,9 +107,9 @@ class FrameCodes:
         return frame.set_axis([column.label for column in self.columns.values()], axis=1)
 
 
-def _column(label: Any, cells: pd.Series) -> _Column:
+def _column(label: Any, cells: pd.Series, blanks: bool) -> _Column:
     kind = cells.dtype.kind if isinstance(cells.dtype, np.dtype) else "O"
-    if kind == "f" and cells.isna().all():
+    if kind == "f" and cells.isna().all() and not blanks:
         return _Column(label, np.dtype(object), "categorical")
     whole = kind in "iu" and len(cells) > 0 and max(abs(int(cells.min())), abs(int(cells.max()))) > EXACT
     types = {"b": "boolean"} | dict.fromkeys("" if whole else "iuf", "numeric")

@@ -69,6 +69,7 @@ def load(
     output: str | int | None = None,
     name: str = "",
     stochastic: bool | int | Draws = False,
+    missing: str = "",
 ) -> Model:
     """A network from a file, without running anything that the file holds.
 
@@ -87,9 +88,11 @@ def load(
     output: which of several outputs is meant.
     name: what to call the model; by default its file or factory.
     stochastic: keep dropout on, as in :func:`pellucid.wrap`.
+    missing: what becomes of missing cells, as in :func:`pellucid.wrap`.
 
     Raises :class:`LoadError` with what to do instead where the file is refused.
     """
+    how: dict[str, Any] = {"stochastic": stochastic, "missing": missing}
     if callable(path) or FACTORY.fullmatch(os.fspath(path)):
         factory = path if callable(path) else os.fspath(path)
         found = load_module(factory=factory, weights=weights, arguments=arguments, trust=trust)
@@ -101,20 +104,19 @@ def load(
             fix='give "package.module:factory" first',
         )
     elif is_folder(Path(path)):
-        return wrap(
-            open_folder(Path(path), output=output, name=name), encoding=encoding, outputs=outputs, stochastic=stochastic
-        )
+        opened = open_folder(Path(path), output=output, name=name)
+        return wrap(opened, encoding=encoding, outputs=outputs, **how)
     elif (opener := FRAMEWORKS.get(Path(path).suffix.lower())) is not None:
         found = opener(Path(path), trust=trust, output=output, name=name or Path(path).stem)
         if outputs is not None:
             found.labels = None  # names from the user count for more than names from a file
-        return wrap(found, encoding=encoding, outputs=outputs, stochastic=stochastic)
+        return wrap(found, encoding=encoding, outputs=outputs, **how)
     else:
         found = _estimator(Path(path), trust) or load_module(path, trust=trust)
         label = Path(path).stem
     if isinstance(found, LoadedModule) and not found.training:
         found.module.eval()  # it was loaded to be used; the mode in which it was built or saved says nothing
-    return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label, stochastic=stochastic)
+    return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label, **how)
 
 
 def _estimator(path: Path, trust: bool) -> Any:

@@ -17,7 +17,7 @@ from ..modalities.series import Steps, Windows
 from ..modalities.tabular import ColumnBlocks, Columns, ColumnUnits
 from ..modalities.text import Hide, Replace, Words, usual
 from ..problem.conditional import Conditional
-from ..problem.inputs import Inputs
+from ..problem.inputs import Inputs, same
 from ..problem.loss import Loss
 from ..problem.model import Model
 from ..problem.own_outputs import OfOwnOutputs
@@ -28,6 +28,7 @@ from ..problem.units import Elements, Units
 from ..records.errors import InputError, RemovalError, TargetError, shorten
 from ..records.messages import Caution
 from ..records.players import Players
+from .blanks import Blanks
 from .removals import refuse_unfit, spelled
 from .rows import Read, as_inputs
 from .wrap import wrap
@@ -63,7 +64,10 @@ def as_problem(
     longer = _longer(made, read.inputs)
     if longer is not None:
         made = made.cut(longer[0], read.inputs.axes)
-    chosen, cautions = _removal(model, read, background, removal, seed, most, longer)
+    blanks = Blanks(model)
+    chosen, cautions = _removal(model, read, background, removal, seed, most, longer, blanks)
+    read, filled = blanks.of_rows(read)
+    cautions += filled
     if read.inputs.axes is not None and made.axes is None:
         made = replace(made, axes=read.inputs.axes, layout=made.layout or read.inputs.axes.shape)
     asked = as_target(target, rows)
@@ -179,6 +183,7 @@ def _removal(
     seed: int,
     most: int,
     longer: Longer | None,
+    blanks: Blanks,
 ) -> tuple[Removal, list[Caution]]:
     texts = model.encoding if read.inputs.opaque is None else None
     opaque = read.inputs.opaque is not None
@@ -204,7 +209,7 @@ def _removal(
         absent = as_inputs(model, _as_batch(rows, read), shown=False)
         _refuse_other_columns(read.columns, absent.columns)
         _refuse_unequal(absent.inputs)
-        return absent.inputs.flat
+        return blanks.of_background(absent)
 
     if removal is None:
         removal = Marginal(background, most=most)
@@ -261,7 +266,7 @@ def _refuse_unequal(absent: Inputs) -> None:
 
 def _is_the_row(value: Tensor, read: Read) -> bool:
     flat = read.inputs.flat
-    return len(flat) == 1 and value.shape == flat.shape and bool((value.to(flat) == flat).all())
+    return len(flat) == 1 and value.shape == flat.shape and bool(same(value.to(flat), flat).all())
 
 
 def _as_batch(rows: Any, read: Read) -> Any:

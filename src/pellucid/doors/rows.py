@@ -22,7 +22,7 @@ from ..data.namesakes import namesakes
 from ..data.series_encoding import SeriesEncoding
 from ..data.text_encoding import NOTHING, TextEncoding
 from ..problem.inputs import WHOLE, Inputs
-from ..problem.model import Differentiable, Model
+from ..problem.model import MEDIAN, Differentiable, Model
 from ..records.errors import EncodingError, InputError, shorten
 from ..records.messages import Caution
 from .series import argument_names, as_series, series_inputs
@@ -89,7 +89,7 @@ def _read(model: Model, rows: Any, shown: bool) -> Read:
     if _is_texts(rows, model.encoding):
         return _texts(model, rows)
     if isinstance(model, FunctionModel) and (frame := _as_frame(rows)) is not None and model.takes_tables is not False:
-        framed = model.of_tables(FrameCodes.of(_in_order(model, frame)))
+        framed = model.of_tables(FrameCodes.of(_in_order(model, frame), blanks=bool(model.missing)))
         return replace(_encoded(framed, frame, shown), model=framed)
     if isinstance(model, FunctionModel) and model.encoding is None and (form := ImageRows.of(rows)) is not None:
         return _pictures(model, form, rows)
@@ -247,7 +247,8 @@ def _encoded(model: Model, rows: Any, shown: bool) -> Read:
         rows = pd.DataFrame(rows, columns=list(model.encoding.groups)).infer_objects()
     if isinstance(rows, Tensor):
         rows = rows.detach().cpu().numpy()
-    array = np.asarray(model.encoding.encode(rows))
+    gaps = getattr(model.encoding, "with_gaps", None) if model.missing == MEDIAN else None
+    array = np.asarray(model.encoding.encode(rows) if gaps is None else gaps(rows))
     placed = model.place({WHOLE: torch.from_numpy(array.copy())})
     assert not isinstance(placed, list)
     if callable(getattr(model.encoding, "takes_arrays", None)):

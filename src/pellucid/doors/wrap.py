@@ -29,6 +29,7 @@ from ..data.text_encoding import TextEncoding
 from ..measures.entities import are_tags
 from ..problem.model import Model, Output
 from ..records.errors import EncodingError, InputError, ModelError, NotApplicable, shorten
+from .blanks import as_missing
 
 R = TypeVar("R", bound=Reading)
 
@@ -42,6 +43,7 @@ def wrap(
     name: str = "",
     parameters: Any = None,
     stochastic: bool | int | Draws = False,
+    missing: str = "",
 ) -> Model:
     """A module or a function as a model.
 
@@ -60,13 +62,27 @@ def wrap(
         of a Flax module. Such a function has gradients.
     stochastic: keep the dropout of a torch module on, and explain the mean of 30 thinned networks (or of so many, or
         ``pellucid.Draws(50, seed=1)``), with what they differ by; all else stays in evaluation mode.
+    missing: what becomes of missing cells (NaN) in its rows. They are refused, unless it is ``"model-handles"``, which
+        says that the model takes them as they are (known of estimators that say so themselves), or
+        ``"impute-median"``, which puts the median of their column in the background in their place, with a caution.
 
     Raises :class:`ModelError` for anything else.
     """
     draws = Draws.of(stochastic)
     if draws is not None:
         how: dict[str, Any] = {"encoding": encoding, "outputs": outputs, "output": output, "name": name}
-        return _keeping_dropout(wrap(model, parameters=parameters, **how), draws)
+        return _keeping_dropout(wrap(model, parameters=parameters, missing=missing, **how), draws)
+    made = _wrapped(model, encoding, outputs, output, name, parameters)
+    if missing:
+        if made is model and model.missing not in ("", missing):
+            raise InputError(f"this model has missing={model.missing!r} already", fix="wrap what it was made of again")
+        made.missing = as_missing(missing)
+    return made
+
+
+def _wrapped(
+    model: Any, encoding: Any, outputs: Sequence[str] | None, output: str | int | None, name: str, parameters: Any
+) -> Model:
     labels = None if outputs is None else _distinct(outputs)
     found = None if encoding is None else as_encoding(encoding)
     if isinstance(model, Model) and parameters is None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..measures.intervals import order_is_open
+from ..problem.model import Differentiable, Traceable
 from ..problem.problem import Problem
 from ..problem.removal import TensorRemoval
 from ..problem.target import BoundTarget
@@ -48,6 +49,12 @@ def refuse_unmet_needs(method: Estimator, problem: Problem) -> None:
                 why=problem.model.reason,
                 fix="kernel_shapley, lime and occlusion work with any model",
             )
+    if {Differentiable, Traceable} & set(method.needs) and problem.blank:
+        raise NotApplicable(
+            f"{method.name} follows gradients, and cells of these rows are missing",
+            why="a missing cell is no number that could change a little",
+            fix="use a method that only asks for outputs, such as shapley, lime or occlusion",
+        )
     if method.kinds and problem.kind not in method.kinds:
         raise NotApplicable(f"{method.name} explains {', '.join(method.kinds)}, not {problem.kind}")
 

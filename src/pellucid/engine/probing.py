@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..problem.differing import difference
+from ..problem.inputs import same
 from ..problem.model import Differentiable, Inspectable, Rows, Traceable
 from ..problem.problem import Problem
 from ..records.errors import ModelError, PellucidError, shorten
@@ -150,7 +151,7 @@ def _written_over(caller: Caller) -> tuple[str, ...]:
         assert isinstance(rows, Mapping)
         before = {name: tensor.clone() for name, tensor in rows.items()}
         found = caller.model.outputs(rows)
-        changed.update(name for name, tensor in rows.items() if not torch.equal(tensor, before[name]))
+        changed.update(name for name, tensor in rows.items() if not bool(same(tensor, before[name]).all()))
         return found
 
     caller.outputs(caller.inputs.flat[:1].clone(), torch.zeros(1, dtype=torch.long), ask)

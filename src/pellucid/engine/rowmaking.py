@@ -232,6 +232,7 @@ class RowMaker:
     def _fold(self) -> Fold | None:
         """The first layer summed up by players, where that saves most of the work."""
         shared = not self.opaque and len(self._labels) == 1 and len(self.inputs.tensors) == 1
+        shared = shared and not self._problem.blank  # what is missing times 0 is missing
         if not shared or self._removal.conditional or self._caller.learned.fixed or self._problem.model.fixed_batch:
             return None
         return fold_of(self._problem.model, self.inputs, self._labels[0], self.n, self._caller.learned.flops)

@@ -238,6 +238,11 @@ class Session(Changing, Attending):
                 "rows that are not tensors cannot be mixed with what stands for the absent",
                 fix="use a method that removes players whole",
             )
+        if self._problem.blank:
+            raise NotApplicable(
+                "cells of these rows are missing, and cannot be there to a share",
+                fix="use a method that removes players whole, such as shapley or occlusion",
+            )
         self.spent.evaluations += len(shares)
         kind = self.x.dtype if self.x.is_floating_point() else torch.float32
         with torch.no_grad():

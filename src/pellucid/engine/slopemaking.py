@@ -37,7 +37,8 @@ class SlopeMaker(RowMaker):
 
     @property
     def differentiable(self) -> bool:
-        return isinstance(self._problem.model, Differentiable) and not self.opaque and self.x.is_floating_point()
+        floats = not self.opaque and self.x.is_floating_point()
+        return isinstance(self._problem.model, Differentiable) and floats and not self._problem.blank
 
     @cached_property
     def slopes(self) -> np.ndarray:

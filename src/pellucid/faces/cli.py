@@ -97,6 +97,7 @@ def audit(
     fresh: options.Fresh = False,
     trust: options.Trust = False,
     draws: options.Draws = 0,
+    missing: options.Missing = "",
 ) -> int:
     """Explain, grade and check a network on held-out rows, kept in a folder with a report; the same command goes on."""
     from ..engine.budget import Budget
@@ -104,7 +105,7 @@ def audit(
 
     desk = _desk(context)
     sources = _sources(
-        model, data, label, encoding, weights, arguments, outputs, trust, draws, protected, schema, read, seed
+        model, data, label, encoding, weights, arguments, outputs, trust, draws, missing, protected, schema, read, seed
     )
     found = study(
         sources.network,
@@ -147,12 +148,15 @@ def preflight(
     language: options.Language = "en",
     trust: options.Trust = False,
     draws: options.Draws = 0,
+    missing: options.Missing = "",
 ) -> None:
     """What is this model? Its outputs, steadiness, costs and capabilities, and the methods that apply to it."""
     from ..studies.asking import preflight_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
+    sources = _sources(
+        model, data, label, encoding, weights, arguments, outputs, trust, draws, missing, "", schema, read, seed
+    )
     found = preflight_files(sources, rows=rows, listener=desk.listener)
     showing.preflight(desk, found, language, None if out is None else found.save(out))
 
@@ -192,13 +196,16 @@ def explain(
     audience: options.Audience = "expert",
     trust: options.Trust = False,
     draws: options.Draws = 0,
+    missing: options.Missing = "",
 ) -> None:
     """Why did it decide so? Explain rows of data by one method, in sentences and a table."""
     from ..studies.asking import explain_files
     from ..studies.publishing import write_page
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
+    sources = _sources(
+        model, data, label, encoding, weights, arguments, outputs, trust, draws, missing, "", schema, read, seed
+    )
     asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
     asked |= {"background": background, "removal": removal, "answer": answer}
     found = explain_files(
@@ -231,12 +238,15 @@ def inspect(
     out: Annotated[Path | None, typer.Option(help="Keep the inspection in this .npz file.")] = None,
     language: options.Language = "en",
     trust: options.Trust = False,
+    missing: options.Missing = "",
 ) -> None:
     """What do its layers and units do? Watch a network over rows of data: idle units, gradients, weights."""
     from ..studies.asking import inspect_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, 0, "", schema, read, seed)
+    sources = _sources(
+        model, data, label, encoding, weights, arguments, outputs, trust, 0, missing, "", schema, read, seed
+    )
     found = inspect_files(sources, rows=rows, target=target, before=before, listener=desk.listener)
     showing.inspection(desk, found, language, None if out is None else found.save(out))
 
@@ -265,12 +275,15 @@ def evaluate(
     seed: options.Seed = 0,
     trust: options.Trust = False,
     draws: options.Draws = 0,
+    missing: options.Missing = "",
 ) -> int:
     """Is the explanation any good? Grade it by metrics, each beside attributions that know nothing."""
     from ..studies.asking import evaluate_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
+    sources = _sources(
+        model, data, label, encoding, weights, arguments, outputs, trust, draws, missing, "", schema, read, seed
+    )
     asked: dict[str, Any] = {"rows": rows, "target": target, "pooling": pooling}
     asked |= {"background": background, "removal": removal}
     found = evaluate_files(sources, explanation, metrics=chosen(metrics), listener=desk.listener, **asked)
@@ -300,12 +313,15 @@ def compare(
     language: options.Language = "en",
     trust: options.Trust = False,
     draws: options.Draws = 0,
+    missing: options.Missing = "",
 ) -> int:
     """Which method is best here? Explain the same rows by several methods, grade and rank them."""
     from ..studies.asking import compare_files
 
     desk = _desk(context)
-    sources = _sources(model, data, label, encoding, weights, arguments, outputs, trust, draws, "", schema, read, seed)
+    sources = _sources(
+        model, data, label, encoding, weights, arguments, outputs, trust, draws, missing, "", schema, read, seed
+    )
     asked: dict[str, Any] = {"rows": rows, "target": target, "budget": budget}
     asked |= {"background": background, "removal": removal}
     names = {"methods": chosen(methods), "metrics": chosen(metrics)}
@@ -375,6 +391,7 @@ def _sources(
     outputs: str,
     trust: bool,
     draws: int,
+    missing: str,
     protected: str,
     schema: Path | None,
     read: list[str] | None,
@@ -394,6 +411,7 @@ def _sources(
         outputs=listed(outputs),
         trust=trust,
         draws=draws,
+        missing=missing,
         protected=listed(protected),
         schema=schema,
         seed=seed,

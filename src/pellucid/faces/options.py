@@ -42,6 +42,12 @@ Trust = Annotated[
 Draws = Annotated[
     int, typer.Option(min=0, help="Keep dropout on, and explain the mean of so many thinned networks (30 is usual).")
 ]
+Missing = Annotated[
+    str,
+    typer.Option(
+        help="What becomes of missing cells: impute-median, or model-handles. They are refused unless one is said."
+    ),
+]
 Read = Annotated[
     list[str] | None,
     typer.Option("--read", help="How DATA is written, e.g. --read 'delimiter=;'; see docs/command_line.md."),

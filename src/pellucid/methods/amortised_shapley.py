@@ -108,6 +108,8 @@ def _shuffled(rng: np.random.Generator, N: int) -> np.ndarray:
 def _inputs(session: Session) -> np.ndarray:
     """What the network reads of each row, ``Float64[N, ·]``: its elements, its change, and which outputs are asked."""
     rows = session.x.double().cpu().numpy()
+    if np.isnan(rows).any():
+        rows = np.concatenate([np.nan_to_num(rows), np.isnan(rows)], axis=1)
     change = (session.full - session.empty).reshape(len(rows), -1)
     columns = session.bound.columns.cpu().numpy()
     differ = [column == which for column in columns.T for which in np.unique(column) if not (column == which).all()]

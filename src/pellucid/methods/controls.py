@@ -93,7 +93,7 @@ class InputMagnitude(RowControl):
     kinds: ClassVar[tuple[str, ...]] = ("table", "image", "series", "tensor")
 
     def striking(self, session: Session) -> Tensor:
-        return session.x.double() - session.start.double()  # bytes would wrap around
+        return (session.x.double() - session.start.double()).nan_to_num()  # bytes would wrap around; nothing is no size
 
 
 @dataclass(frozen=True)

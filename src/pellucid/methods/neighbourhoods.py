@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..engine.session import Session
+from ..problem.inputs import mean, same, spread
 
 Distance = Literal["euclidean", "cosine", "manhattan"]
 APART = 4
@@ -135,8 +136,11 @@ class Moved(Neighbourhood):
         labels = session.players.labels[0]
         self.owned = [np.flatnonzero(labels == player) for player in range(session.n)]
         types = session.types or ("numeric",) * session.n
+        lost = torch.isnan(self.draws)
+        blank = (torch.isnan(self.x).any(0) | (lost.any(0) if discretise else lost.all(0))).tolist()
         numeric = [
-            len(own) == 1 and kind in ("numeric", "ordinal") for own, kind in zip(self.owned, types, strict=True)
+            len(own) == 1 and kind in ("numeric", "ordinal") and not blank[own[0]]  # no step leads from nothing
+            for own, kind in zip(self.owned, types, strict=True)
         ]
         moves = not discretise and self.x.is_floating_point()
         self.moved = np.array(numeric) if moves else np.zeros(session.n, dtype=bool)
@@ -145,8 +149,8 @@ class Moved(Neighbourhood):
         )
         self.redrawn = np.flatnonzero(~self.moved)
         self.bins = self._quartiles(np.array(numeric)) if discretise else {}
-        spread = self.draws.double().std(0, unbiased=False)
-        self.spread = torch.where(spread > 0, spread, 1.0)[self.places]
+        width = spread(self.draws.double(), 0)
+        self.spread = torch.where(width > 0, width, 1.0)[self.places]
         self.effect = self._effects(session)
         self.shared = not len(self.redrawn) and kernel.distance != "cosine"
         self.paired = samples >= APART * session.n and len(self.places) > 0
@@ -162,7 +166,7 @@ class Moved(Neighbourhood):
     def _effects(self, session: Session) -> np.ndarray:
         """What turns a weight into an effect against the references, ``Float64[N, n]``."""
         effect = np.ones((len(session), session.n))
-        start = self.draws.double().mean(0)[self.places]
+        start = mean(self.draws.double(), 0)[self.places]
         if len(session.background) != 1:
             start = session.start[:, self.places].double()
         moved = (self.x[:, self.places].double() - start) / self.spread
@@ -186,7 +190,7 @@ class Moved(Neighbourhood):
             a = torch.bucketize(rows.double().contiguous(), self.bins[player])[:, None]
             b = torch.bucketize(others.double().contiguous(), self.bins[player])
             return (a == b)[..., 0].cpu().numpy()
-        return (rows[:, None] == others).all(-1).cpu().numpy()
+        return same(rows[:, None], others).all(-1).cpu().numpy()
 
     def seen(self, item: int, part: slice) -> tuple[np.ndarray, np.ndarray]:
         steps, lots = self._draws(part)

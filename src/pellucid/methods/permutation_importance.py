@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..engine.estimate import Estimate
 from ..engine.session import Session
+from ..problem.inputs import same
 from ..records.answer import Answer
 from ..records.errors import NotApplicable
 from ..records.importance import Importance
@@ -140,7 +141,7 @@ def _moved(session: Session, before: np.ndarray, own: Tensor, donors: np.ndarray
         part = slice(start, start + size)
         taken = cells[torch.from_numpy(givers[part]).to(x.device)]
         kept = cells[torch.from_numpy(receivers[part]).to(x.device)]
-        other = (taken != kept).any(1)
+        other = ~same(taken, kept).all(1)
         at = np.flatnonzero(other.cpu().numpy())
         rows = torch.from_numpy(receivers[part][at])
         points = x.index_select(0, rows.to(x.device))

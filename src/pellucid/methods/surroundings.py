@@ -266,11 +266,13 @@ class _Table:
         codes, self.bins = np.zeros((len(both), n), dtype=np.int64), np.full((len(rows), n), -1)
         self.edges, self.edge_rows = np.full((n, len(QUARTILES)), np.nan), np.zeros((n, len(QUARTILES)), dtype=np.int64)
         for player, (own, number) in enumerate(zip(owned, numeric, strict=True)):
-            flags = own[1:] if number else own  # beside a number stand flags, such as that of a missing cell
-            codes[:, player] = _states(both[:, flags]) * BINS if len(flags) else 0
+            flags = both[:, own[1:] if number else own]  # beside a number stand flags, such as that of a missing cell
+            if number and np.isnan(both[:, own[0]]).any():
+                flags = np.concatenate([flags, np.isnan(both[:, own[:1]])], axis=1)
+            codes[:, player] = _states(flags) * BINS if flags.shape[1] else 0
             if not number:
                 continue
-            known = np.logical_not(both[:, flags].any(1))
+            known = np.logical_not(flags.any(1))
             if not known[:S].any():
                 continue
             values, at = both[:, own[0]], np.flatnonzero(known[:S])
@@ -285,6 +287,8 @@ class _Table:
 
 def _states(cells: np.ndarray) -> np.ndarray:
     """The place of each row ``[S, w]`` among the different ones, ``Int[S]``."""
+    if np.isnan(cells).any():  # a missing cell is a state of its own
+        cells = np.concatenate([np.nan_to_num(cells), np.isnan(cells)], axis=1)
     w = cells.shape[1]
     if w <= PACKED and ((cells == 0) | (cells == 1)).all():
         cells = cells @ 2.0 ** np.arange(w)  # a number for each pattern: sorting numbers is faster than sorting rows

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..engine.session import Session
+from ..problem.inputs import same, spread
 from ..records.errors import NotApplicable
 from ..records.score import Better
 from ..records.settings import Range
@@ -45,7 +46,7 @@ class MaxSensitivity(Metric):
         for move in range(self.moves):
             steps = np.stack([session.noise(q, move).uniform(-1, 1, session.x.shape[1]) for q in _first(session)])
             moved = session.x + self.radius * scale * torch.from_numpy(steps).to(session.x)
-            still &= (moved == session.x).all(1).cpu().numpy()
+            still &= same(moved, session.x).all(1).cpu().numpy()
             worst = np.maximum(worst, np.linalg.norm(case.again(inputs=moved) - case.values, axis=1))
         size = np.linalg.norm(case.values, axis=1)
         known = (size > 0) & ~np.repeat(still, session.questions // len(session))
@@ -61,11 +62,12 @@ def _scale(session: Session) -> Tensor:
     """Each element's spread, ``[1 | N, D]``; zero for elements of categories."""
     references = session.background
     if references.shape[1] > 1:
-        spread = references.std(1, unbiased=False)
+        found = spread(references, 1)
     else:
-        spread = session.x.std(1, unbiased=False, keepdim=True).expand_as(session.x).clone()
+        found = spread(session.x, 1)[:, None].expand_as(session.x).clone()
+    found = found.nan_to_num()  # of what is missing everywhere there is none
     fixed = [player for player, kind in enumerate(session.types) if kind in ("categorical", "boolean")]
     if fixed:
-        spread = spread.clone()
-        spread[:, torch.from_numpy(np.isin(session.players.labels[0], fixed))] = 0.0
-    return spread
+        found = found.clone()
+        found[:, torch.from_numpy(np.isin(session.players.labels[0], fixed))] = 0.0
+    return found

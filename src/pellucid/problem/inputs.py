@@ -24,6 +24,11 @@ from ..records.errors import InputError, NotFiniteError, shorten
 from ..records.series import SeriesAxes
 
 Array = TypeVar("Array", bound=Any)
+FOR_MISSING = (
+    "pass missing='impute-median' or missing='model-handles' to pellucid.wrap or load (--missing), or fill them before "
+    "explaining; an Encoding treats missing cells as values of their own where training had some"
+)
+"""What can be done about missing cells."""
 WHOLE = "inputs"
 """The name of the only tensor where the caller gave no names."""
 THREADS, LONG, THREADED = 4, 2**12, 2**20
@@ -204,8 +209,15 @@ class Inputs:
         joined = views[0] if len(views) == 1 else np.concatenate(views, axis=1)
         return _hashed(np.ascontiguousarray(joined))
 
-    def refuse_non_finite(self, owner: Callable[[int, int], str] = lambda row, element: "") -> None:
-        """Raise :class:`NotFiniteError` naming the first rows that hold NaN or infinity.
+    @cached_property
+    def blank(self) -> bool:
+        """Whether any explained element is missing (NaN)."""
+        return self.opaque is None and self.flat.is_floating_point() and bool(torch.isnan(self.flat).any())
+
+    def refuse_non_finite(
+        self, owner: Callable[[int, int], str] = lambda row, element: "", blanks: bool = False
+    ) -> None:
+        """Raise :class:`NotFiniteError` naming the first rows that hold NaN or infinity; with ``blanks`` infinity only.
 
         ``owner`` names the column that an element (of all the explained ones) of a row belongs to.
         """
@@ -215,18 +227,21 @@ class Inputs:
             before, start = start, start + tensor[:1].numel()
             if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
                 continue
-            bad = ~torch.isfinite(tensor.reshape(len(self), -1))
+            cells = tensor.reshape(len(self), -1)
+            bad = torch.isinf(cells) if blanks else ~torch.isfinite(cells)
             if not bool(bad.any()):
                 continue  # the sum overflowed, the elements did not
             element = int(torch.nonzero(bad.any(0))[0])
-            own = bad[:, element]
+            own, others = bad[:, element], int(bad.any(0).sum()) - 1
             rows = torch.nonzero(own).flatten()
             column = owner(int(rows[0]), before + element)
+            missing = not bool(torch.isinf(cells[bad]).any())
+            more = f", and some in {others} other column{'s' if others > 1 else ''}" if others and column else ""
             raise NotFiniteError(
-                f"{int(own.sum())} NaN or infinite in {len(self):,} rows (first rows "
-                f"{', '.join(map(str, rows[:3].tolist()))})",
+                f"{int(own.sum())} {'NaN' if missing else 'NaN or infinite'} in {len(self):,} rows (first rows "
+                f"{', '.join(map(str, rows[:3].tolist()))}){more}",
                 where=f"column `{shorten(column)}`" if column else f"input {name!r}, element {element}",
-                fix="fill or drop them before explaining; an Encoding treats missing cells as values of their own",
+                fix=FOR_MISSING if missing else "fill or drop them before explaining",
             )
 
 
@@ -240,6 +255,23 @@ def _hashed(rows: np.ndarray) -> tuple[str, ...]:
         return tuple(hashed(rows))
     with ThreadPoolExecutor(THREADS) as pool:
         return tuple(chain.from_iterable(pool.map(hashed, np.array_split(rows, THREADS))))
+
+
+def same(one: Tensor, other: Tensor) -> Tensor:
+    """Where two tensors agree, ``Bool[…]``; what is missing (NaN) agrees with what is missing."""
+    return (one == other) | ((one != one) & (other != other))
+
+
+def mean(rows: Tensor, axis: int) -> Tensor:
+    """The mean along an axis, of what is known; NaN where nothing is."""
+    return rows.nanmean(axis) if bool(torch.isnan(rows).any()) else rows.mean(axis)
+
+
+def spread(rows: Tensor, axis: int) -> Tensor:
+    """The standard deviation along an axis, likewise."""
+    if not bool(torch.isnan(rows).any()):
+        return rows.std(axis, unbiased=False)
+    return (rows - rows.nanmean(axis, keepdim=True)).square().nanmean(axis).sqrt()
 
 
 def _filled(row: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,8 @@ from ..records.messages import Caution
 if TYPE_CHECKING:
     from ..records.preflight import Preflight
 
+HANDLED, MEDIAN = "model-handles", "impute-median"
+"""What may become of missing cells: the model takes them as they are, or their column's median stands for them."""
 Rows = Mapping[str, Tensor] | list[Any]
 """A batch in model space: named tensors with one leading dimension, or the opaque rows of a black box."""
 
@@ -38,6 +41,8 @@ class Model(ABC):
     best_batch: how many rows it is best asked at once, of a model that knows this and its :attr:`manners`; None: both
         are found out by asking.
     forks: whether it can be asked in a forked process; what has threads of its own cannot.
+    missing: what becomes of missing cells (NaN) in its rows, :data:`HANDLED` or :data:`MEDIAN`; "": they are refused.
+    medians: by column and element, of training rows: what stands for missing cells where these are known.
     scale: what its outputs are, where that is known without asking: ``"log_probability"`` (natural logarithms), or "".
     """
 
@@ -48,6 +53,8 @@ class Model(ABC):
     reason: str = ""
     best_batch: int | None = None
     forks: bool = True
+    missing: str = ""
+    medians: Mapping[tuple[str, int], float] = MappingProxyType({})
     scale: str = ""
 
     @abstractmethod

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..records.errors import InputError, RemovalError, TargetError
 from ..records.messages import Caution
 from ..records.players import Players
 from .inputs import Inputs
-from .model import Model
+from .model import HANDLED, Model
 from .removal import OpaqueRemoval, Removal, TensorRemoval
 from .target import Predicted, Target
 
@@ -59,7 +61,16 @@ class Problem:
         if self.removal.kinds and self.kind not in self.removal.kinds:
             name = type(self.removal).__name__
             raise RemovalError(f"{name} is meant for {', '.join(self.removal.kinds)}, these rows are {self.kind}")
-        self.inputs.refuse_non_finite(self._player_of)
+        self.inputs.refuse_non_finite(self._player_of, self.model.missing == HANDLED)
+
+    @property
+    def blank(self) -> bool:
+        """Whether cells are missing, in the rows or in those that stand for the absent, and the model takes them so."""
+        if self.model.missing != HANDLED:
+            return False
+        held = (getattr(self.removal, name, None) for name in ("rows", "value"))
+        absent = (part for part in held if isinstance(part, Tensor) and part.is_floating_point())
+        return self.inputs.blank or any(bool(torch.isnan(part).any()) for part in absent)
 
     def _player_of(self, row: int, element: int) -> str:
         """Whose an element of a row is, for messages; "" where it is nobody's or nameless."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..records.errors import RemovalError
 from ..records.players import Players
-from .inputs import Inputs
+from .inputs import Inputs, mean
 
 MOST_ROWS = 100
 """A background larger than this is reduced to a seeded draw of as many rows."""
@@ -107,7 +107,7 @@ class Constant(TensorRemoval):
             if not math.isfinite(value):
                 raise RemovalError(f"Constant({value}) cannot stand for what is absent", fix="give a finite number")
             return replace(self, value=value)
-        rows = finite(flatten(value))
+        rows = flatten(value)
         if len(rows) != 1:
             raise RemovalError(f"Constant stands for one row, {len(rows)} were given", fix="use Marginal(rows)")
         return replace(self, value=rows)
@@ -132,7 +132,7 @@ class Marginal(TensorRemoval):
     most: int = MOST_ROWS
 
     def prepared(self, flatten: Callable[[Any], Tensor], seed: int) -> Removal:
-        rows = finite(flatten(self.rows))
+        rows = flatten(self.rows)
         return replace(self, rows=fewer(rows, self.most, seed), given=len(rows))
 
     def references(self, inputs: Inputs, players: Players, seed: int) -> Tensor:
@@ -140,13 +140,16 @@ class Marginal(TensorRemoval):
 
 
 def finite(rows: Tensor) -> Tensor:
-    """Background rows ``[S, D]`` as they are. Raises :class:`RemovalError` where there are none, or NaN in them."""
-    if not len(rows):
-        raise RemovalError("the background has no rows")
+    """Background rows ``[S, D]`` as they are, for a removal that makes others of them.
+
+    Raises :class:`RemovalError` where cells are missing, though the model takes these.
+    """
     if rows.is_floating_point() and not bool(torch.isfinite(rows).all()):
         bad = torch.nonzero(~torch.isfinite(rows).all(1)).flatten()
         raise RemovalError(
-            f"the background holds NaN or infinity in {len(bad)} rows", where=f"background row {int(bad[0])}"
+            f"cells are missing in {len(bad)} background rows, and nothing can be made of them",
+            where=f"background row {int(bad[0])}",
+            fix="background=rows (Marginal) takes rows as they are; or leave these rows out",
         )
     return rows
 
@@ -194,7 +197,7 @@ def path_start(references: Tensor, labels: Tensor, types: tuple[str, ...]) -> Te
     The mean of a one-hot group is no category, so a categorical player starts at its most frequent
     pattern (the first met, among equals).
     """
-    start = references.to(torch.float64).mean(1)
+    start = mean(references.to(torch.float64), 1)
     start = (start if references.is_floating_point() else start.round()).to(references.dtype)
     if references.shape[1] == 1:
         return references[:, 0].clone()

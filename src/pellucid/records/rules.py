@@ -102,15 +102,15 @@ class Rules(Answer):
 
     def _as_it_is(self, row: int, player: int, name: str, language: str) -> str:
         """The condition that a column has the row's own cell, told by that cell where the raw row has one."""
-        rows, value = self.rows, None
+        rows = self.rows
         if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == self.players.most:
             value = rows[row, player].item()
         elif isinstance(rows, list) and isinstance(rows[row], dict):
             value = rows[row].get(self.players.of(row)[player], math.nan)
-            if value is None or value != value:
-                return say("narrative.condition_missing", language, name=name)
-        if value is None:
+        else:
             return say("narrative.condition_same", language, name=name)
+        if value is None or value != value:
+            return say("narrative.condition_missing", language, name=name)
         return f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {shorten(str(value), 60)}"
 
     def to_frame(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..catalog import find
 from ..data.dataset import SPLITS, Dataset
 from ..data.reading import read
+from ..doors.blanks import with_medians
 from ..doors.load import load
 from ..doors.rows import as_inputs
 from ..engine.budget import Budget
@@ -55,7 +56,7 @@ class Sources:
 
     Attributes
     ----------
-    model, encoding, weights, arguments, outputs, trust, name: as in :func:`pellucid.load`; ``draws`` is its
+    model, encoding, weights, arguments, outputs, trust, name, missing: as in :func:`pellucid.load`; ``draws`` is its
         ``stochastic``, 0 for none.
     data, label, protected, schema, seed: as in :func:`pellucid.read`; ``reading`` holds its further arguments as texts.
     """
@@ -72,6 +73,7 @@ class Sources:
     draws: int = 0
     protected: Sequence[str] = ()
     schema: str | Path | None = None
+    missing: str = ""
     seed: int = 0
     reading: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,8 +94,9 @@ class Sources:
         model = load(
             self.model, encoding=self.encoding, outputs=self.outputs or None, weights=self.weights,
             arguments=self.arguments, trust=self.trust, name=self.name, stochastic=self.draws or False,
+            missing=self.missing,
         )  # fmt: skip
-        return named(model, self.dataset)
+        return named(with_medians(model, self.dataset), self.dataset)
 
     def rows(self, which: str) -> Dataset:
         """Rows by a split's name, ``all``, ``0:5``, ``3,7`` (0 is the first), or a file of rows.

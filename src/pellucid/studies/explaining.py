@@ -83,5 +83,6 @@ def automatic(problem: Problem, budget: Budget) -> Method:
     allowed = not counted or budget.evaluations is None or 2**problem.players.most <= budget.evaluations
     floats = problem.inputs.opaque is None and problem.inputs.flat.is_floating_point()
     slopes = isinstance(problem.model, Differentiable) and floats and not isinstance(problem.removal, Marginal)
+    slopes = slopes and not problem.blank
     few = problem.players.most <= FEW_PLAYERS and allowed
     return find("methods", "integrated_gradients" if slopes and not few else "shapley")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..catalog import find, methods_for
 from ..data.dataset import Dataset
+from ..doors.blanks import with_medians
 from ..doors.load import load
 from ..doors.question import as_problem, as_target
 from ..doors.regions import as_regions, is_regions
@@ -89,7 +90,7 @@ def planned(model: Any, data: Dataset, encoding: Any, choices: Choices) -> Plan:
         raise InputError("which column is the label is not known", fix="name it: label=… (--label)")
     model = _opened(model, encoding)
     refuse_label(model, data)
-    model = named(model, data)
+    model = named(with_medians(model, data), data)
     test, seed = data.test, choices.seed
     if not len(test):
         raise InputError("there are no test rows to explain", fix="give the data a test split")
