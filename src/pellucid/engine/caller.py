@@ -259,7 +259,9 @@ class Caller:
 
     def _answer(self, rows: Any, count: int, ask: Callable[[Any], Tensor] | None = None) -> Tensor:
         with self.in_sentences(rows, count):
-            return (ask or self.model.outputs)(rows)
+            found = (ask or self.model.outputs)(rows)
+        given = next(iter(rows.values())) if isinstance(rows, Mapping) else rows
+        return found.to(given.device) if isinstance(given, Tensor) else found  # layers may lie on several devices
 
     @contextmanager
     def in_sentences(self, rows: Any, count: int) -> Generator[None]:
