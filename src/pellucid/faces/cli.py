@@ -87,9 +87,7 @@ def audit(
     schema: options.Schema = None,
     read: options.Read = None,
     seed: options.Seed = 0,
-    recording: Annotated[
-        Path | None, typer.Option(help="What a Recorder kept of the training, for the report.")
-    ] = None,
+    recording: options.Recording = None,
     name: Annotated[str, typer.Option(help="What the study is called; by default the model's name.")] = "",
     language: options.Language = "en",
     timeout: Annotated[float, typer.Option(help="Seconds per unit of work; 0: as long as it takes.")] = 600.0,

@@ -39,6 +39,7 @@ Outputs = Annotated[str, typer.Option(help="Names of the network's outputs, with
 Trust = Annotated[
     bool, typer.Option("--trust", help="Unpickle this model file, which can run any program that it holds.")
 ]
+Recording = Annotated[Path | None, typer.Option(help="What a Recorder kept of the training, for the report.")]
 Draws = Annotated[
     int, typer.Option(min=0, help="Keep dropout on, and explain the mean of so many thinned networks (30 is usual).")
 ]
