@@ -471,7 +471,8 @@ def test_another_backend_is_told_with_the_way_out(saved, tmp_path):
     program += "try: pellucid.wrap(m)\nexcept Exception as error: print(error)"
     done = run(program, saved / "table.keras", tmp_path, KERAS_BACKEND="jax")
     told = done.stdout.splitlines()
-    assert "runs on its jax backend in this process" in told[0] and "KERAS_BACKEND=torch" in told[0], done.stderr
+    assert "runs on its jax backend in this process" in told[0], done.stderr
+    assert "KERAS_BACKEND=torch python …" in told[0] and "before anything imports keras" in told[0]
     assert "this Keras model runs on the jax backend" in told[1] and "model.predict" in told[1]
 
 

@@ -322,3 +322,20 @@ def test_studies_begin_with_it(tmp_path: Path) -> None:
     assert (
         seen.preflight is not None and type(seen).load(seen.save(tmp_path / "i")).preflight.meaning == "probabilities"
     )
+
+
+def test_the_rows_at_once_are_told_with_their_rule_and_a_cheaper_number_beside_it() -> None:
+    from dataclasses import replace
+
+    from pellucid.records.preflight import Pace
+
+    found = pellucid.preflight(mlp(), X)
+    flat = replace(found, batch=64, costs=(Pace(1, 4e-6), Pace(64, 1e-6), Pace(256, 0.9e-6)))
+    assert "It is asked about 64 rows at once: a rule sets this beforehand" in flat.text()
+    assert "cheaper" not in flat.text()
+    dear = replace(flat, costs=(Pace(1, 4e-6), Pace(64, 3e-6), Pace(256, 1e-6)))
+    assert "Here and now 256 rows at once were cheaper: " in dear.text() and " with 64." in dear.text()
+    assert "每次 256 行更省时" in dear.text("zh")
+    alone = replace(flat, coupled=0.5, batch=1, costs=(Pace(1, 4e-6),))
+    assert "It is asked row by row, since its answer to a row depends on the rows beside it." in alone.text()
+    assert "rows at once: a rule" not in alone.text()

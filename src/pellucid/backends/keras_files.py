@@ -155,7 +155,8 @@ def keras_on_torch() -> Any:
         raise LoadError(
             f"Keras runs on its {backend} backend in this process",
             why="networks from files are loaded on the torch backend, and Keras has one backend a process",
-            fix="set KERAS_BACKEND=torch before keras is imported, or import pellucid and load the file first",
+            fix="set KERAS_BACKEND=torch before anything imports keras (in a shell: KERAS_BACKEND=torch python …), or "
+            "load the file before anything imports keras: pellucid then asks for torch by itself",
         )
     return keras
 

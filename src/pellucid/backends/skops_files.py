@@ -76,7 +76,8 @@ def refuse_pickled(path: Path) -> NoReturn:
     raise LoadError(
         "the file is a pickle, which can run any program when it is loaded",
         where=str(path),
-        fix=f"{SKOPS}; or load it yourself and give the object: pellucid.wrap(joblib.load(path))",
+        fix=f"{SKOPS} (pip install 'pellucid[skops]'); or load it "
+        "yourself and give the object: pellucid.wrap(joblib.load(path))",
     )
 
 

@@ -12,6 +12,8 @@ from .words import Words, cut, number, quoted
 
 SHOWN = 4
 """Costs that a sentence tells."""
+CHEAPER = 1.25
+"""From so many times the cheapest timing on, the chosen number of rows is told to be the dearer one."""
 
 
 def paragraphs(found: Preflight, language: str = "en") -> list[str]:
@@ -39,6 +41,21 @@ def _answers(found: Preflight, words: Words) -> list[str]:
     return told
 
 
+def _rows_at_once(found: Preflight, words: Words) -> list[str]:
+    """How many rows it is asked at once and by what rule; where another number was clearly cheaper, that."""
+    if found.fixed is not None:
+        return []
+    if found.coupled:
+        return [words.told("before_alone")]
+    told = [words.told("before_batch", batch=f"{found.batch:,}")]
+    own = next((cost.seconds for cost in found.costs if cost.batch == found.batch), math.nan)
+    best = min(found.costs, key=lambda cost: cost.seconds)
+    if best.seconds * CHEAPER < own:
+        said = {"time": duration(best.seconds), "own": duration(own)}
+        told.append(words.told("before_batch_dearer", best=f"{best.batch:,}", batch=f"{found.batch:,}", **said))
+    return told
+
+
 def _cost(found: Preflight, words: Words) -> list[str]:
     told = []
     if found.fixed is not None:
@@ -50,7 +67,8 @@ def _cost(found: Preflight, words: Words) -> list[str]:
             words.told("before_cost_at", time=duration(cost.seconds), rows=f"{cost.batch:,}")
             for cost in found.costs[-SHOWN:]
         ]
-        told.append(words.told("before_cost", costs=words.joined(listed), batch=f"{found.batch:,}"))
+        told.append(words.told("before_cost", costs=words.joined(listed)))
+        told += _rows_at_once(found, words)
     if math.isfinite(found.bytes):
         told.append(words.told("before_memory", bytes=size(found.bytes)))
     if found.parameters is not None:
