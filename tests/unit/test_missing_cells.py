@@ -161,6 +161,10 @@ def test_models_that_say_nothing_refuse_with_column_count_rows_and_both_ways() -
         pellucid.explain(lambda x: np.zeros(len(x)), rows.astype({"age": float}), "occlusion")
     with pytest.raises(PellucidError, match=r"column `age`: the background holds 4 NaN in 15 rows.*" + ways):
         pellucid.explain(lambda x: np.zeros(len(x)), ROWS.fillna(0.0), "occlusion", background=BACKGROUND)
+    pictures = torch.rand(2, 1, 4, 4)
+    holed = pictures.index_fill(3, torch.tensor([2]), float("nan"))
+    with pytest.raises(PellucidError, match=r"input 'inputs', element 2: the background holds 2 NaN in 2 rows"):
+        pellucid.explain(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), pictures, "occlusion", background=holed)
     with pytest.raises(PellucidError, match=r"no way with missing cells named 'median'. did you mean 'impute-median'"):
         wrap(len, missing="median")
     with pytest.raises(PellucidError, match="has missing='model-handles' already"):
@@ -211,6 +215,8 @@ def test_medians_of_the_rows_themselves_are_told_to_be_so() -> None:
     assert {caution.code for caution in found.warnings} == {"own_medians_in", "zero_baseline"}
     with pytest.raises(PellucidError, match=r"column `x1`: every cell is missing, so there is no median.*background="):
         pellucid.explain(model, np.array([[1.0, np.nan]]), "occlusion")
+    with pytest.raises(PellucidError, match="column `x1`: every cell is missing, so there is no median"):
+        pellucid.explain(model, np.ones((1, 2)), "occlusion", background=np.array([[1.0, np.nan], [2.0, np.nan]]))
 
 
 def test_columns_of_an_encoding_have_medians_too() -> None:

@@ -57,13 +57,17 @@ class Blanks:
             raise RemovalError("the background has no rows")
         if self.model.missing == MEDIAN and inputs.flat.is_floating_point():
             self.medians = self._known(absent) if self.model.medians else _medians(inputs.flat)
+            self._refuse_without(absent, self.medians)
             inputs = _with(absent, self._filled(inputs.flat, self.medians)).inputs
-        names = _elements(absent, self.model)
+
+        def column(_: int, element: int) -> str:
+            return _elements(absent, self.model)[element][0] if absent.kind == "table" else ""
+
         try:
-            inputs.refuse_non_finite(lambda _, element: names[element][0], self.model.missing == HANDLED)
+            inputs.refuse_non_finite(column, self.model.missing == HANDLED)
         except NotFiniteError as error:
             raise RemovalError(f"the background holds {error.what}", where=error.where, fix=error.fix) from error
-        return _alike(inputs.flat) if inputs.blank else inputs.flat
+        return _alike(inputs.flat) if self.model.missing == HANDLED and inputs.blank else inputs.flat
 
     def of_rows(self, read: Read) -> tuple[Read, tuple[Caution, ...]]:
         """The explained rows, and what was put in. Raises :class:`InputError` where a column has no median."""
@@ -77,13 +81,8 @@ class Blanks:
         own = self.medians is None and not self.model.medians
         if self.medians is None:
             self.medians = _medians(flat) if own else self._known(read)
-        names, lost = _elements(read, self.model), gone.any(0).cpu() & torch.isnan(self.medians)
-        if bool(lost.any()):
-            raise InputError(
-                "every cell is missing, so there is no median",
-                where=f"column `{shorten(names[int(lost.int().argmax())][0])}`",
-                fix="give rows to take it from: background=training rows",
-            )
+        self._refuse_without(read, self.medians)
+        names = _elements(read, self.model)
         told = Caution.of(
             "own_medians_in" if own else "medians_in", "yellow", cells=int(gone.sum()), rows=int(gone.any(1).sum()),
             total=len(flat), columns=_listed(names, gone.sum(0).tolist()),
@@ -94,6 +93,16 @@ class Blanks:
         """The medians that the model brings, in the order of these rows' elements."""
         known, names = self.model.medians, _elements(read, self.model)
         return torch.tensor([known.get(name, float("nan")) for name in names], dtype=torch.float64)
+
+    def _refuse_without(self, read: Read, medians: Tensor) -> None:
+        lost = torch.isnan(read.inputs.flat).any(0).cpu() & torch.isnan(medians)
+        if bool(lost.any()):
+            name = _elements(read, self.model)[int(lost.int().argmax())][0]
+            raise InputError(
+                "every cell is missing, so there is no median",
+                where=f"column `{shorten(name)}`",
+                fix="give rows to take it from: background=training rows",
+            )
 
     @staticmethod
     def _filled(flat: Tensor, medians: Tensor) -> Tensor:
