@@ -204,12 +204,9 @@ def load_encoding(path: str | os.PathLike[str]) -> Any:
 
     content = read_json(path)
     kind = content.get("kind") if isinstance(content, Mapping) else None
-    if kind == "table":
-        return Encoding.from_dict(content, str(path))
-    if kind == "image":
-        return ImageEncoding.from_dict(content, str(path))
-    if kind == "series":
-        return SeriesEncoding.from_dict(content, str(path))
+    kinds: dict[Any, Any] = {"table": Encoding, "image": ImageEncoding, "series": SeriesEncoding}
+    if isinstance(kind, str) and kind in kinds:
+        return kinds[kind].from_dict(content, str(path))
     raise EncodingError(
         f"the file holds no encoding of a known kind ({shorten(kind)!r})",
         where=str(path),
