@@ -33,6 +33,17 @@ class Untold(nn.Module):
         return self.out(self.vectors(ids).mean(1))
 
 
+class Blank(Untold):
+    """Nor this one, and what fills a row up is nothing to it: a sum over vectors, that of padding being zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.vectors = nn.Embedding(len(WORDS), 4, padding_idx=WORDS.pad)
+
+    def forward(self, ids):
+        return self.out(self.vectors(ids).sum(1))
+
+
 class Typed(nn.Module):
     """A network that cannot be called without types."""
 
@@ -202,3 +213,35 @@ def test_gradients_go_through_the_table_of_words_wherever_it_stands() -> None:
     ids = torch.tensor(WORDS.encode([TEXT]).tokens[0])
     due = (net.words(ids) @ net.out.weight[0]).detach().double().numpy()
     np.testing.assert_allclose(found.attributions[0, :, 0], due, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "exact_shapley"])
+def test_hidden_words_that_are_read_as_padding_are_told(method: str):
+    def told(net: nn.Module, method: str = method, **how) -> bool:
+        model = pellucid.wrap(net.eval(), encoding=WORDS)
+        found = pellucid.explain(model, ["a fine dull film"], method, **how)
+        return "hidden_is_padding" in [caution.code for caution in found.warnings]
+
+    assert told(Untold()) and not told(Untold(), removal=Replace())
+    assert not told(Typed()) and not told(Blank())
+    assert not told(Untold(), "integrated_gradients")  # a hidden word is a vector of zeros there
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_where_texts_were_filled_up_in_training_is_no_reason_to_ask_for_each_length(side: str):
+    """What fills a row up is ignored by a network that is told, on whichever side it was in training."""
+    pytest.importorskip("transformers")
+    from language_models import word_level
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    words = word_level()
+    words.padding_side = side
+    net = LlamaForSequenceClassification(LlamaConfig(vocab_size=len(words), pad_token_id=0, **_tiny())).eval()
+    model, texts = pellucid.wrap(net, encoding=words), ["The film was great", "The film", "Great great film was was"]
+    assert model.fills_up({"tokens": torch.from_numpy(model.encoding.encode(texts).tokens)})
+    e = pellucid.explain(model, texts, "exact_shapley", removal=Replace(), target=0)
+    for row, text in enumerate(texts):
+        ids = torch.tensor([words(text)["input_ids"]])
+        wanted = _shapley(lambda kept: net(kept).logits[0, 0], ids, range(1, ids.shape[1]))
+        assert np.abs(e.values[row, : len(wanted)] - wanted).max() < 1e-5

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from ..data.asked_text import Asked
-from ..data.text_encoding import NOTHING, TextEncoding, Tokenized
+from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.inputs import WHOLE
 from ..problem.model import Model, Rows
 from ..records.errors import ModelError, shorten
 from ..records.messages import Caution
 from .function import FunctionModel
 from .token_network import Posed, Reading
-from .token_rows import IDS, TELLING, TOKENS, TOLD_TYPES, TYPES, by_names, closed_up, filled, in_groups, tried
+from .token_rows import HIDING, IDS, TELLING, TOKENS, TOLD_TYPES, TYPES, by_names, closed_up, filled, in_groups, tried
 
 PLACES = "position_ids"
 
@@ -81,7 +81,12 @@ class TokenBox(Model):
         """Whether rows that are filled up are answered like those alone; tried once."""
         if self.told and self._tried is None and self.length is None:
             self._tried = tried(rows, self._asked)
-        return self.told and self._tried is not False and not self.encoding.fills_in_front
+        return self.told and self._tried is not False
+
+    def hides(self, rows: Mapping[str, Tensor]) -> bool:
+        """Whether a hidden token is none to it; tried on the first of ``rows`` where it is not told."""
+        told = any(name in HIDING for name in self.names) and self._fills_up(rows)
+        return told or (self.length is None and tried(rows, self._asked, HIDDEN))
 
     def _asked(self, rows: Mapping[str, Tensor]) -> Tensor:
         """The outputs of rows that are as long as they are to be."""

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ..data.asked_text import Asked
-from ..data.text_encoding import NOTHING, TextEncoding, Tokenized
+from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
 from ..records.messages import Caution
 from .devices import beside
 from .dropout import Dropping
 from .places import places_of, visited
-from .token_rows import IDS, PRESENT, TELLING, TOKENS, TOLD_TYPES, TYPES, by_names, closed_up, in_groups, tried
+from .token_rows import HIDING, IDS, PRESENT, TELLING, TOKENS, TOLD_TYPES, TYPES, by_names, closed_up, in_groups, tried
 from .tokens import asked_for
 from .torch_module import TorchModel
 
@@ -275,8 +275,8 @@ class TokenModel(_AroundUsers):
     def fills_up(self, rows: Mapping[str, Tensor]) -> bool:
         """Whether rows filled up behind their end are answered like those alone.
 
-        Not by a network that is not told which tokens are there, nor by one that was trained to find the last token at
-        the end of the row. What one does that is told is tried, once for its weights, on the first of ``rows``.
+        Not by a network that is not told which tokens are there. What one does that is told is tried, once for its
+        weights, on the first of ``rows``: some find the last token at the end of the row all the same.
         """
         if not self._told:
             return False
@@ -290,8 +290,12 @@ class TokenModel(_AroundUsers):
 
     @property
     def _told(self) -> bool:
-        told = any(name in TELLING for name in self.network.names)
-        return told and not (self.encoding.fills_in_front and type(self.network.reading) is Reading)
+        return any(name in TELLING for name in self.network.names)
+
+    def hides(self, rows: Mapping[str, Tensor]) -> bool:
+        """Whether a hidden token is none to the network; tried on the first of ``rows`` where it is not told."""
+        told = any(name in HIDING for name in self.network.names) and self.fills_up(rows)
+        return told or tried(rows, self.at_full_length, HIDDEN)
 
     @contextmanager
     def visited(self, visitors: Mapping[str, Visitor]) -> Generator[None]:

@@ -17,8 +17,9 @@ PRESENT = ("attention_mask", "mask")
 ABSENT = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
 LENGTHS = "lengths"
 TOLD_TYPES = ("token_type_ids", "segment_ids")
-TELLING = (*PRESENT, *ABSENT, LENGTHS)
-"""Names of inputs by which a network is told which tokens are there."""
+HIDING = (*PRESENT, *ABSENT)
+TELLING = (*HIDING, LENGTHS)
+"""Names of inputs by which a network is told which tokens are there, and of those which it may look at."""
 SHORTER, FEWEST = 0.8, 8
 """Rows are asked apart where at least so many are shorter than this share of the longest."""
 FILLED = 3
@@ -57,17 +58,22 @@ def in_groups(rows: Mapping[str, Tensor], fills: Callable[[Mapping[str, Tensor]]
     return torch.cat(parts)[torch.argsort(order)]
 
 
-def tried(rows: Mapping[str, Tensor], ask: Ask) -> bool:
-    """Whether the first of ``rows`` is answered filled up as it is alone; True where that cannot be told."""
+def tried(rows: Mapping[str, Tensor], ask: Ask, token: int = NOTHING) -> bool:
+    """Whether the first of ``rows`` is answered as it is alone with a few places more behind it, at which there is
+    nothing, or this ``token``; True where that cannot be told."""
     first = {name: tensor[:1] for name, tensor in rows.items()}
     alone = shortened(first, (first[TOKENS] != NOTHING).sum(1))
-    return fills_up(ask, alone, filled(alone, FILLED)) is not False
+    return fills_up(ask, alone, filled(alone, FILLED, token)) is not False
 
 
-def filled(rows: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """The same rows with so many places more behind them, at which there is nothing."""
-    behind = torch.full_like(rows[TOKENS][:, :1].expand(-1, count), NOTHING)
-    return {name: torch.cat([t, behind], 1) if name in (TOKENS, TYPES) else t for name, t in rows.items()}
+def filled(rows: Mapping[str, Tensor], count: int, token: int = NOTHING) -> dict[str, Tensor]:
+    """The same rows with so many places more behind them, at which there is nothing, or this ``token``."""
+    made = dict(rows)
+    for name, value in ((TOKENS, token), (TYPES, NOTHING)):
+        if name in rows:
+            behind = torch.full_like(rows[name][:, :1].expand(-1, count), value)
+            made[name] = torch.cat([rows[name], behind], 1)
+    return made
 
 
 def closed_up(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:

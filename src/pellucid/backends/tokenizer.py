@@ -51,7 +51,6 @@ class Tokenizer(TextEncoding):
         self.mask = self._first(getattr(tokenizer, "mask_token", None), "[MASK]", "<mask>")[0]
         added = self.fast.get_added_tokens_decoder()
         self.special = tuple(sorted(number for number, token in added.items() if token.special))
-        self.fills_in_front = getattr(tokenizer, "padding_side", "right") == "left"
         self.typed = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
 
     def encode(self, texts: Sequence[Text]) -> Tokenized:

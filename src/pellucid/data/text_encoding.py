@@ -53,10 +53,8 @@ class TextEncoding(ABC):
     unknown: the token of what is not in the vocabulary, or None.
     special: tokens of the network's own, which stand for nothing that could be written.
     most: the number of tokens that the network takes, or None.
-    fills_in_front: whether shorter texts were filled up in front of their first token in training.
     """
 
-    fills_in_front: bool = False
     pad: int = 0
     mask: str | None = None
     unknown: int | None = None

@@ -10,6 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from ..backends.proposals import Proposed
+from ..backends.token_box import TokenBox
+from ..backends.token_network import TokenModel
 from ..data.dataset import Dataset
 from ..data.text_encoding import TextEncoding
 from ..modalities.image import Patches
@@ -201,7 +203,7 @@ def _removal(
     if read.kind in ("words", "text"):
         if background is not None:
             raise RemovalError("texts have no background rows", fix="say removal='mask' or removal='delete'")
-        return _of_text(model, read, removal, seed), []
+        return _of_text(model, read, removal, seed)
     if background is None and removal is None:
         return Constant(0.0), [Caution.of("zero_baseline", "note")]
 
@@ -229,13 +231,18 @@ def _removal(
     return prepared, cautions
 
 
-def _of_text(model: Model, read: Read, removal: Removal | None, seed: int) -> Removal:
-    """What absent means in texts; for a network of tokens in its own terms."""
+def _of_text(model: Model, read: Read, removal: Removal | None, seed: int) -> tuple[Removal, list[Caution]]:
+    """What absent means in texts; for a network of tokens in its own terms, with what it makes of hidden ones."""
     encoding = model.encoding if isinstance(model.encoding, TextEncoding) and read.inputs.opaque is None else None
     chosen = usual(encoding) if removal is None else removal
     if encoding is None or not isinstance(chosen, (Replace, Hide, Proposed)):
-        return chosen
-    return chosen.of_tokens(encoding).prepared(lambda rows: rows, seed)
+        return chosen, []
+    cautions = []
+    if isinstance(chosen, Hide) and isinstance(model, (TokenModel, TokenBox)):
+        with model.untouched():
+            hidden = model.hides(read.inputs.tensors)
+        cautions = [] if hidden else [Caution.of("hidden_is_padding", "yellow", model=model.name)]
+    return chosen.of_tokens(encoding).prepared(lambda rows: rows, seed), cautions
 
 
 def _refuse_other_columns(named: tuple[str, ...], absent: tuple[str, ...]) -> None:

@@ -19,6 +19,8 @@ from ..records.messages import Caution
 from ..records.players import Players
 from .engine import answers, shared_rows
 
+HIDDEN = "hidden_is_padding"
+"""What is said of hidden tokens, which are vectors of zeros here."""
 TRIED = 8
 """Rows on which two precisions are compared, or the embedding is looked for."""
 
@@ -83,6 +85,7 @@ def _by_embeddings(problem: Problem) -> Problem:
         return problem
     if found is None:
         return problem
+    told = [caution for caution in problem.cautions if caution.code != HIDDEN]
     (tokens,) = inputs.elements
     vectors = found.look_up(inputs.tensors[tokens])
     labels = np.repeat(problem.players.labels, vectors.shape[-1], axis=1)
@@ -94,7 +97,7 @@ def _by_embeddings(problem: Problem) -> Problem:
         players=replace(problem.players, labels=labels, layout=()),
         removal=_OfTokens(removal, found, vectors.shape[-1]),
         kind="tensor",
-        cautions=(*problem.cautions, Caution.of("by_embeddings", "note", layer=found.layer)),
+        cautions=(*told, Caution.of("by_embeddings", "note", layer=found.layer)),
     )
 
 
