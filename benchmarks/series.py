@@ -76,6 +76,14 @@ class Known:
     window: int
     target: int
     told: str
+    usual: np.ndarray | None = None
+    """Windows ``[S, C, T]`` in which all is well, where that is what an absent stretch may be taken from."""
+
+    @property
+    def usual_score(self) -> float:
+        """What the network says of them."""
+        with torch.no_grad():
+            return float(self.network(torch.from_numpy(self.usual))[:, self.target].mean())
 
 
 def bleeding(folder: Path, rows: int) -> Known:
@@ -101,8 +109,9 @@ def bleeding(folder: Path, rows: int) -> Known:
     with torch.no_grad():
         here, usual = network(torch.from_numpy(windows)).mean().item(), network(x).item()
     told = f"windows of 160 steps hold the anomaly whole; their mean error is {here / usual:.1f} times that of training"
-    series = pellucid.Series(windows, ("pressure",))
-    return Known("internal bleeding", network.eval(), series, marked[taken][:, None], 4, 0, told)
+    series, starts = pellucid.Series(windows, ("pressure",)), np.arange(len(normal) - 160)
+    usual = normal[starts[:, None] + np.arange(160)][:, None].astype(np.float32)
+    return Known("internal bleeding", network.eval(), series, marked[taken][:, None], 4, 0, told, usual)
 
 
 def shape(folder: Path, rows: int) -> Known:
@@ -164,6 +173,27 @@ def explained(known: Known) -> tuple[dict[str, Explanation], dict[str, str]]:
     return found, left
 
 
+def by_removal(known: Known) -> Iterator[str]:
+    """Lines of a table: what an absent stretch is, and where methods that take stretches away then point."""
+    removals = {
+        "a line between its neighbours": pellucid.removals.Interpolated(),
+        "its channel's mean": pellucid.removals.SegmentMean(),
+        "a stretch of usual windows": pellucid.removals.OtherSegment(known.usual, draws=5),
+        "drawn of a Gaussian of usual windows": pellucid.removals.ConditionalGaussian(known.usual, draws=8),
+        "of the nearest usual window": pellucid.removals.ConditionalNearest(known.usual, k=1),
+        "of the five nearest": pellucid.removals.ConditionalNearest(known.usual, k=5),
+    }
+    methods = ("shapley", "banzhaf", "lime", "occlusion")
+    yield f"\n| absent is | score without anybody | {' | '.join(methods)} |"
+    yield "|---|---|" + "---|" * len(methods)
+    for told, removal in removals.items():
+        asked = {"target": known.target, "players": pellucid.players.Windows(known.window), "removal": removal}
+        found = {m: pellucid.explain(known.network, known.series, m, budget=BUDGET, **asked) for m in methods}
+        masses = [table["relevance_mass"] for table in scored(known, found).values()]
+        cells = (f"{mean:.3f} ± {error:.3f}" if mean == mean else "–" for mean, error in masses)
+        yield f"| {told} | {found['shapley'].base.mean() / known.usual_score:.1f} | {' | '.join(cells)} |"
+
+
 def scored(known: Known, found: dict[str, Explanation]) -> dict[str, dict[str, tuple[float, float]]]:
     """Method → metric → (mean, half of a 95 % interval)."""
     asked = {"metrics": list(METRICS), "truth": known.inside, "controls": False}
@@ -199,6 +229,9 @@ def lines(results: list[tuple[Known, dict, dict, float]]) -> Iterator[str]:
         for name in order:
             cells = (f"{mean:.3f} ± {error:.3f}" if mean == mean else "–" for mean, error in table[name].values())
             yield f"| {'control: ' if name in controls else ''}{name} | {' | '.join(cells)} |"
+        if known.usual is not None:
+            yield "\nRelevance mass by what an absent stretch is; the score in units of that of usual windows:"
+            yield from by_removal(known)
         if left:
             yield f"\nNot applicable: {'; '.join(f'{name} ({why})' for name, why in left.items())}."
 

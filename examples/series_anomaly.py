@@ -1,7 +1,7 @@
 """An alarm over a machine's vibration: which steps of a window raise its anomaly score, and do they lie in the fault?
 
-One window is taken away at a time (occlusion): where half of a series is taken away, as for Shapley values, what stands
-in for it is an anomaly of its own, and the score says so.
+What is taken away is replaced by what a calm window does that agrees with the rest. A straight line in its place would
+be an anomaly of its own: Shapley values, which take half of a window away, would then point anywhere but at the fault.
 
 python examples/series_anomaly.py [--out runs/series_anomaly]
 """
@@ -58,12 +58,12 @@ def main(out: Path) -> None:
     model = pellucid.wrap(net.eval(), outputs=["anomaly score"], name="alarm")
 
     faulty = data.test[data.test.labels == 1]
-    asked = {"players": pellucid.players.Windows(6), "removal": pellucid.removals.Interpolated()}
+    asked = {"players": pellucid.players.Windows(6), "removal": pellucid.removals.ConditionalNearest(calm, k=5)}
     found = {name: pellucid.explain(model, faulty, name, **asked) for name in ("occlusion", "saliency", "shapley")}
-    print(found["occlusion"].text(0), "\nthe fault:", faulty.evidence.passages[0])
+    print(found["shapley"].text(0), "\nthe fault:", faulty.evidence.passages[0])
     metrics = ["relevance_mass", "pointing_game"]
     print(pellucid.evaluate(model, faulty, found, metrics=metrics, truth=faulty.evidence).to_frame())
-    found["occlusion"].plot(0).save(str(out / "alarm.html"), inline=True)
+    found["shapley"].plot(0).save(str(out / "alarm.html"), inline=True)
 
 
 if __name__ == "__main__":

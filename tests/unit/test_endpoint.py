@@ -19,6 +19,7 @@ from torch import nn
 import pellucid
 from pellucid.backends.endpoint import Endpoint
 from pellucid.backends.endpoint_file import endpoint_settings
+from pellucid.data.series_encoding import SeriesEncoding
 from pellucid.records.errors import LoadError, ModelError, PellucidError
 from pellucid.removals import Constant
 
@@ -552,6 +553,16 @@ def test_raw_rows_are_sent_through_the_encoding():
         np.testing.assert_allclose(e.values, [[0, 0], [1, 5], [2, 0], [3, 5]], atol=1e-4)
         with pytest.raises(PellucidError, match="takes raw rows, and how the numbers become them is not known"):
             outputs(endpoint(served, send="raw"))
+
+
+def test_raw_series_are_sent_in_their_own_units():
+    raw = 300 + 5 * np.random.default_rng(0).normal(size=(4, 2, 6))
+    encoding = SeriesEncoding.fit(pellucid.Series(raw, ("heat", "load")), dtype="float64")
+    with Served(lambda rows: [row[0][-1] for row in rows]) as served:
+        model = pellucid.wrap(endpoint(served, send="raw"), encoding=encoding)
+        e = pellucid.explain(model, raw, "occlusion", players=pellucid.players.Channels(), background=raw[:1])
+        np.testing.assert_allclose(e.full[:, 0], raw[:, 0, -1], atol=1e-4)
+        np.testing.assert_allclose(e.values, [[row[0, -1] - raw[0, 0, -1], 0] for row in raw], atol=1e-4)
 
 
 def test_several_inputs_are_sent_by_name():

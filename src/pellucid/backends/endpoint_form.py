@@ -194,14 +194,17 @@ def _cells(row: Any) -> Any:
     return list(row.values()) if isinstance(row, Mapping) else row
 
 
-def _raw(array: np.ndarray, encoding: Any) -> list[dict[str, Any]]:
-    """Rows of model space as the cells that a person would write."""
+def _raw(array: np.ndarray, encoding: Any) -> list[Any]:
+    """Rows of model space as the cells that a person would write; pictures and series as lists in raw units."""
     if encoding is None or not hasattr(encoding, "decode"):
         raise EncodingError(
             "the endpoint takes raw rows, and how the numbers become them is not known",
             fix="give the encoding: pellucid.load('endpoint.yaml', encoding='encoding.json'), or send: encoded",
         )
-    records = encoding.decode(array).to_dict("records")
+    decoded = encoding.decode(array)
+    if isinstance(decoded, np.ndarray):
+        return decoded.tolist()
+    records = decoded.to_dict("records")
     return [{str(name): _cell(value) for name, value in record.items()} for record in records]
 
 
