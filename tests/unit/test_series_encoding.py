@@ -248,10 +248,10 @@ def test_a_network_is_told_where_raw_series_end():
     e = pellucid.explain(pellucid.wrap(Told(), encoding=encoding), ragged(), **asked)
     want = [encoding.encode(ragged()[[row]]).sum() for row in range(N)]
     assert np.allclose(e.full[:, 0], want, atol=1e-5)
-    deaf = pellucid.wrap(nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), encoding=encoding)
+    long = pellucid.wrap(Net().eval(), encoding=encoding)
     with pytest.raises(InputError, match=r"1 to 24 steps.*SeriesEncoding.fit\(data, fill=0.0\)"):
-        pellucid.explain(deaf, ragged(), **asked)
-    filled = pellucid.wrap(deaf.module, encoding=SeriesEncoding.fit(ragged(), fill=0.0))
+        pellucid.explain(long, ragged(), **asked)
+    filled = pellucid.wrap(Net().eval(), encoding=SeriesEncoding.fit(ragged(), fill=0.0))
     assert len(pellucid.explain(filled, ragged(), **asked)) == N
 
 

@@ -38,7 +38,7 @@ class SeriesEncoding:
     fitted: what becomes of series of another length: their ``"first"`` or ``"last"`` steps are kept and shorter ones
         are filled up behind their end; ``"resample"`` draws straight lines between their steps and reads these anew.
     fill: the number, in the network's unit, with which it was trained to see shorter series filled up; None for a
-        network that takes their ``lengths`` or a ``mask``.
+        network that takes their ``lengths`` or a ``mask``, or each as long as it is.
     dtype: of the numbers, "float32" or "float64"; a network's own precision has the last word.
     units: of the raw values of each channel, for figures and sentences.
     """
