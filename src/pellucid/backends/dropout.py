@@ -174,7 +174,7 @@ class Dropping:
         each, found, b = self.draws.count, self.found, _many(rows)
         if found.together and which is None:
             repeated = {name: tensor.repeat_interleave(each, 0) for name, tensor in rows.items()}
-            outputs = found.thinned(model, ask, repeated, lambda masks: masks.repeat(b, *[1] * (masks.ndim - 1)))
+            outputs = found.thinned(model, ask, repeated, lambda masks: masks)
             return outputs.unflatten(0, (b, each)).mean(1)
         if which is None:
             return torch.stack([found.of_draw(model, ask, rows, draw) for draw in range(each)]).mean(0)

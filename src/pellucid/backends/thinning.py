@@ -73,21 +73,33 @@ class Sites:
 
 
 class Stays(NamedTuple):
-    """Where units stay (1) or not (0), to be broadcast, and the share that is left out."""
+    """Where units stay (1) or not (0), and the share ``rate`` that is left out.
+
+    ``units`` are ``[…, 1, k, lines, …]`` for k rows, whose lines stand on ``axis``, and the next k rows have the same;
+    where that is None they are of the very shape of what they decide on.
+    """
 
     units: Tensor
     rate: float
+    axis: int | None = None
 
     def of(self, x: Tensor) -> Tensor:
         """What stays, the larger for what does not (Srivastava et al. 2014)."""
-        return x * (self.units / (1 - self.rate)) if self.rate < 1 else x * self.units
+        return self._laid(x, lambda x: x * (self.units / (1 - self.rate) if self.rate < 1 else self.units))
 
     def of_normalised(self, x: Tensor) -> Tensor:
         """Alpha dropout (Klambauer et al. 2017): mean and variance stay those of a self-normalising network."""
         if self.rate >= 1:
-            return x * self.units
+            return self.of(x)
         a = ((1 - self.rate) * (1 + self.rate * LEFT**2)) ** -0.5
-        return x * (a * self.units) + a * LEFT * (1 - self.units - self.rate)
+        return self._laid(x, lambda x: x * (a * self.units) + a * LEFT * (1 - self.units - self.rate))
+
+    def _laid(self, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """``change`` of what is seen as ``[…, groups of k rows, k, lines, …]``: nothing is made for each row."""
+        if self.axis is None:
+            return change(x)
+        places = (-1, *self.units.shape[self.axis + 1 : self.axis + 3])
+        return change(x.unflatten(self.axis, places)).flatten(self.axis, self.axis + 2)
 
 
 Pick = Callable[[Tensor], Tensor]
@@ -201,7 +213,7 @@ class Noticing(TorchDispatchMode):
 class Thinned(_Meeting):
     """One pass of ``count`` rows, each through the network that a draw leaves.
 
-    ``pick`` makes of the masks of all draws ``[m, …]`` those of the rows, ``[count, …]``; ``[1, …]`` is for all rows.
+    ``pick`` takes of the masks of all draws ``[m, …]`` those of k rows ``[k, …]``; the next k rows have the same.
     """
 
     def __init__(self, paths: Mapping[int, str], sites: Sites, masks: Masks, count: int, pick: Pick):
@@ -218,25 +230,24 @@ class Thinned(_Meeting):
         where = (site.path, site.kind)
         self.numbers[where] += 1
         rate = float(rate) or self.sites.rates[site]
-        units = self._laid((*where, self.numbers[where]), site, list(shape), rate, like)
-        return Stays(units.to(like.dtype), rate)
+        masks, axis = self._laid((*where, self.numbers[where]), site, list(shape), rate, like)
+        return Stays(masks.to(like.dtype), rate, axis)
 
-    def _laid(self, words: tuple[Any, ...], site: Site, shape: list[int], rate: float, like: Tensor) -> Tensor:
-        """The masks of the rows, laid along the axis of ``shape`` that they stand on."""
+    def _laid(
+        self, words: tuple[Any, ...], site: Site, shape: list[int], rate: float, like: Tensor
+    ) -> tuple[Tensor, int | None]:
+        """Masks along the axis of ``shape`` that rows stand on; None: they are of this very shape."""
         axis = self.sites.axes[site]
-        lines = shape[axis or 0] // self.count
-        if axis is not None:
-            if lines * self.count != shape[axis]:
-                raise ModelError(
-                    f"dropout met {shape[axis]} lines of {self.count} rows", where=str(site), fix="explain row by row"
-                )
-            shape[axis] = lines
-        masks = self.pick(self.masks.of(words, tuple(shape), rate, like))
-        if axis is None or (len(masks) == 1 and self.count == 1):
-            return masks[0]
-        if len(masks) == 1 and lines > 1:
-            masks = masks.expand(self.count, *shape)
-        return masks.movedim(0, axis).flatten(axis, axis + 1)
+        if axis is None:
+            return self.pick(self.masks.of(words, tuple(shape), rate, like))[0], None
+        if shape[axis] % self.count:
+            raise ModelError(
+                f"dropout met {shape[axis]} lines of {self.count} rows", where=str(site), fix="explain row by row"
+            )
+        shape[axis] //= self.count
+        masks = self.pick(self.masks.of(words, tuple(shape), rate, like)).movedim(0, axis)
+        each = masks.shape[axis] == self.count
+        return (masks.flatten(axis, axis + 1), None) if each else (masks.unsqueeze(axis), axis)
 
 
 # Functions that drop -----------------------------------------------------------------------
