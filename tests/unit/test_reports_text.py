@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -58,6 +59,29 @@ def test_shades_follow_size_and_sign_and_say_what_is_unclear() -> None:
     assert [shown[name].shade for name in "abcde"] == ["u3", "d2", "u1 q", "", "d3"]
     assert [shown[name].step for name in "abcde"] == [3, -2, 1, 0, -3]
     assert shown["a"].amount == "+1.00 ± 0.392" and shown["b"].amount.startswith("−0.500")
+
+
+def with_entity(e: Explanation, start: int, stop: int, kind: str = "place") -> Explanation:
+    return replace(e, notes={"entities": [[0, start, stop, kind]] * len(e)})
+
+
+def test_the_words_of_an_entity_are_marked_and_named() -> None:
+    text = "we left New York in May"
+    e = with_entity(record([text], [[0.1, 0.2, 1.0, 0.9, -0.8, 0.0]]), 8, 16)
+    assert [piece.text for piece in pieces_of(e) if piece.asked] == ["New", "York"]
+    assert [piece.shade for piece in pieces_of(e) if piece.asked] == ["u3 e", "u3 e"]
+    assert "for “New York” in this text the output “positive” is" in e.text()
+    assert "“New York”" in e.text(language="zh", audience="person")
+    assert [row["text"] for row in drawn(e.plot()) if row["asked"]] == ["New", "York"]
+    assert "frame: the entity" in str(e.plot().to_dict()) and "frame: the" not in str(record([text]).plot().to_dict())
+    assert not any(piece.asked for piece in pieces_of(record([text])))
+
+
+def test_an_entity_stands_in_what_is_shown_of_a_long_text() -> None:
+    text = " ".join([*["Much was said."] * 200, "Oslo was not.", *["More followed."] * 200])
+    start = text.index("Oslo")
+    carried = [0.0 if word == "Oslo" else 1.0 for word in text.split()]
+    assert any(piece.text == "Oslo" for piece in pieces_of(with_entity(record([text], [carried]), start, start + 4)))
 
 
 def test_a_text_that_was_not_kept_is_told_by_its_players() -> None:

@@ -56,7 +56,8 @@ def marked_text(explanation: Explanation, row: int = 0, *, output: int = 0, lang
     look = {"tooltip": [alt.Tooltip("word:N", title=words("tip_player")),
                         alt.Tooltip("amount:N", title=words("tip_contribution"))]}  # fmt: skip
     name = fitted(explanation.outputs[row][output], 30)
-    title = {"text": words("marked_title", output=name), "subtitle": words("marked_key"), "subtitleFontSize": 10.5}
+    key = " · ".join([words("marked_key"), *([words("marked_entity")] if any(line["asked"] for line in lines) else [])])
+    title = {"text": words("marked_title", output=name), "subtitle": key, "subtitleFontSize": 10.5}
     chart: Any = alt.layer(*_bands(lines, look), *_letters(lines)).properties(width=WIDTH, height=height, title=title)
     told = "; ".join(f"{fitted(n, 30)} {number(v, signed=True)}" for n, v, _ in explanation.top(3, row, output))
     return themed(chart, words("alt_marked", output=name, told=told), "shrink")
@@ -132,12 +133,12 @@ def _line(word: _Placed) -> dict[str, Any]:
         "x": word.x - AIR, "x2": word.x + word.width + AIR, "middle": word.x + word.width / 2,
         "top": top + 4, "bottom": top + LINE - 4, "center": top + LINE / 2,
         "sign": (step > 0) - (step < 0), "shade": 0.0 if piece.unclear else SHADES[abs(step)],
-        "unclear": piece.unclear and step != 0, "muted": bool(piece.left_out),
+        "unclear": piece.unclear and step != 0, "muted": bool(piece.left_out), "asked": piece.asked,
     }  # fmt: skip
 
 
 def _bands(lines: list[dict[str, Any]], look: dict[str, Any]) -> list[Any]:
-    """The bands under the words, the lines below them, and the frames of what is unclear."""
+    """The bands under the words, the lines below them, and the frames of what is unclear and of what is asked about."""
     import altair as alt
 
     base = alt.Chart(table(lines)).encode(
@@ -151,8 +152,10 @@ def _bands(lines: list[dict[str, Any]], look: dict[str, Any]) -> list[Any]:
     under = {"x": alt.X("x:Q", scale=None, axis=None), "x2": "x2:Q", "y": alt.Y("bottom:Q", scale=None, axis=None)}
     frames = base.transform_filter("datum.unclear").mark_rect(fillOpacity=0, strokeDash=[3, 2], cornerRadius=3)
     stroke = alt.Stroke("sign:N", scale=alt.Scale(domain=[1, 0, -1], range=[UP, "#9aa5b1", DOWN]), legend=None)
+    asked = base.transform_filter("datum.asked").mark_rect(fillOpacity=0, stroke="#8b95a1", cornerRadius=3)
     return [
         bands,
+        *([asked] if any(line["asked"] for line in lines) else []),
         marked.transform_filter("datum.sign > 0").mark_rule(color=UP, strokeWidth=2).encode(**under),
         marked.transform_filter("datum.sign < 0").mark_rule(color=DOWN, strokeWidth=2, strokeDash=[2, 3]).encode(
             **under
