@@ -1,5 +1,7 @@
 """Figures and sentences of series: bands where players lie, lines of the rows, names of channels and times."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +132,9 @@ def test_many_steps_are_told_by_windows_of_theirs():
     e = pellucid.explain(net, pellucid.Series(ones, ("heat", "load")), "integrated_gradients")
     told = e.text(0)
     assert "steps 10 to 11 of “load” (+2.00)" in told and "steps 12 to 13 of “load” (+2.00)" in told
+    assert "Each amount is the sum over its stretch of the series; the record holds one for each of 48 smaller" in told
+    assert "48 个更小的部分" in e.text(0, "zh") and "smaller parts" not in e.text(0, audience="person")
+    assert "smaller parts" not in explained(Windows(12)).text(0)
 
 
 def test_players_that_are_no_stretch_are_told_by_their_names():
@@ -171,3 +176,27 @@ def test_marked_steps_of_the_data_are_graded_in_an_audit(tmp_path):
     )  # fmt: skip
     score = next(score for score in study.scores if score.metric == "relevance_mass")
     assert score.value > 0.6 and "local_deviation" in score.controls
+
+
+def test_the_table_of_the_command_line_names_the_stretches_of_the_sentences(tmp_path, capsys, monkeypatch):
+    import typer
+
+    from pellucid.backends.saving import save_weights
+    from pellucid.faces import cli, running
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "heads.py").write_text(
+        "from torch import nn\ndef head(): return nn.Sequential(nn.Flatten(), nn.Linear(80, 2))\n"
+    )
+    torch.manual_seed(0)
+    save_weights(nn.Sequential(nn.Flatten(), nn.Linear(80, 2)), tmp_path / "net.safetensors")
+    x = np.random.default_rng(0).normal(size=(20, 2, 40)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", series=x, y=np.arange(20) % 2, channel_names=np.array(["load", "heat"]))
+    words = ("explain", "heads:head", "rows.npz", "--weights", "net.safetensors", "--label", "y", "--rows", "0",
+             "--method", "integrated_gradients", "--removal", "mean", "--top", "40")  # fmt: skip
+    code = running.run(typer.main.get_command(cli.app), words)
+    out = capsys.readouterr().out
+    assert code == 0
+    sentences, table = out.split("\nplayer", 1)
+    told = re.findall(r"steps \d+ to \d+ of “\w+”", sentences)
+    assert told and all(stretch in table for stretch in told) and "step 3" not in table

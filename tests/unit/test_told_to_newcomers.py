@@ -98,3 +98,7 @@ def test_a_person_is_not_told_of_units(method: str) -> None:
     for language, word in (("en", "for those who build it"), ("zh", "供构建模型的人使用")):
         told = found.text(0, language, "person")
         assert word in told and "unit " not in told and told != found.text(0, language, "expert")
+    told = found.text(0, "en", "person")
+    assert told.startswith("This text was written by a machine. ")
+    assert "ask those who handle it for the explanation of your entries" in told
+    assert "请向处理您个案的人员索取" in found.text(0, "zh", "person")

@@ -154,6 +154,8 @@ def explanation(
 ) -> None:
     """Each row in sentences, and its players in a table."""
     from ..reports.narrative import paragraphs
+    from ..reports.stretches import summed
+    from ..reports.words import Words
 
     page = desk.page
     page.record(_as_data(found) | ({} if kept is None else {"file": kept}))
@@ -166,8 +168,10 @@ def explanation(
                 page.say(say("terminal.row", language, **told), "bold")
             for paragraph in paragraphs(found, row, language, audience, output=output, schema=schema):
                 page.say(paragraph)
-            page.table(_players(found, row, output, schema, top), numbers=("value", HALF))
-            hidden = len(found.players.of(row)) - top
+            together = summed(found, row, output, Words(language))
+            lines = _stretches(together[:top]) if together else _players(found, row, output, schema, top)
+            page.table(lines, numbers=("value", HALF))
+            hidden = (len(together) or len(found.players.of(row))) - top
             if hidden > 0:
                 page.say(say("terminal.more_players", language, count=hidden))
             page.say()
@@ -179,6 +183,13 @@ def _as_data(found: Explanation) -> dict[str, Any]:
     """The whole record; ``attributions`` is [row][player][output]."""
     arrays = {"attributions": found.attributions, "base": found.base, "full": found.full}
     return found.to_dict() | arrays | {"errors": found.errors, "gaps": found.gaps}
+
+
+def _stretches(together: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """The stretches that the sentences speak of, by the same names."""
+    from ..reports.words import number
+
+    return [{"player": name, "value": number(total, signed=True)} for name, total in together]
 
 
 def _players(

@@ -26,7 +26,7 @@ def paragraphs(
         raise InputError(f"there is no language {cut(language)!r}", fix=f"choose among {', '.join(LANGUAGES)}")
     words = Words(language)
     if audience == "person":
-        return [words.told("inside_person")]
+        return [("" if language == "zh" else " ").join([words.told("machine"), words.told("inside_person")])]
     told = [words.told("trace_asked", method=words.method(trace.method), output=quoted(trace.outputs[row][output]))]
     for place, layer in enumerate(trace.layers[:LAYERS]):
         strongest = trace.top(MOST, row, output, layer.name)

@@ -25,7 +25,7 @@ from pellucid.records.sets import Sets
 from . import scale
 from .figures.images import is_image, share_map
 from .marked_text import entity_of, is_text, text_and_spans
-from .stretches import TOLD, is_series, stretch_of, windows
+from .stretches import is_series, stretch_of, summed
 from .words import Words, cells, cut, is_attention, number, percent, quoted, spread
 
 AUDIENCES = ("expert", "professional", "person")
@@ -105,6 +105,8 @@ def paragraphs(
         else:
             of = words.of_players(explanation) if is_text(explanation) else ""
             told = _for_and_against(reasons, words, audience, of, quoted(explanation.outputs[row][output]))
+        if audience != "person" and is_series(explanation) and summed(explanation, row, output, words):
+            told.append(words.told("series_summed", count=f"{len(explanation.players.of(row)):,}"))
         sure = _sureness(explanation, row, output, reasons, words, audience)
     sure = [*erasure_told(explanation, row, output, words), *sure, *told_cautions(explanation, words)]
     gap = "" if language == "zh" else " "
@@ -148,21 +150,17 @@ def _reasons(explanation: Explanation, row: int, output: int, words: Words, sche
 
 
 def _of_series(explanation: Explanation, row: int, output: int, words: Words) -> list[Reason]:
-    """The stretches of a series by the size of their contributions; many small ones summed over windows."""
+    """The stretches of a series by the size of their contributions; many small ones summed over longer ones."""
     players, axes = explanation.players, explanation.players.axes
     assert axes is not None
     names = players.of(row)
     values = explanation.attributions[row, : len(names), output]
-    if len(names) > TOLD and explanation.pooling == "sum":
-        labels = players.labels[0 if players.is_shared else row]
-        shares = players.spread(values / np.bincount(labels[labels >= 0], minlength=len(names)), row)
-        summed = windows(axes.by_channel(shares.reshape(-1)), axes)
-        reasons = [Reason(stretch.told(axes, words), None, total, np.nan) for stretch, total in summed]
-    else:
-        errors = np.full(len(names), np.nan) if explanation.errors is None else explanation.errors[row, :, output]
-        held = [stretch_of(players, row, player) for player in range(len(names))]
-        told = [quoted(name) if own is None else own.told(axes, words) for name, own in zip(names, held, strict=True)]
-        reasons = [Reason(*parts) for parts in zip(told, [None] * len(names), values, errors, strict=False)]
+    if together := summed(explanation, row, output, words):
+        return [Reason(name, None, total, np.nan) for name, total in together]
+    errors = np.full(len(names), np.nan) if explanation.errors is None else explanation.errors[row, :, output]
+    held = [stretch_of(players, row, player) for player in range(len(names))]
+    told = [quoted(name) if own is None else own.told(axes, words) for name, own in zip(names, held, strict=True)]
+    reasons = [Reason(*parts) for parts in zip(told, [None] * len(names), values, errors, strict=False)]
     return sorted(reasons, key=lambda reason: -abs(reason.value))
 
 

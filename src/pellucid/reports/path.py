@@ -28,7 +28,9 @@ def paragraphs(
     words, row = Words(language), flow.place_of(row)
     gap = "" if language == "zh" else " "
     if audience == "person":
-        return [gap.join([decision(flow, row, output, words, audience), words.told("inside_person")])]
+        return [
+            gap.join([words.told("machine"), decision(flow, row, output, words, audience), words.told("inside_person")])
+        ]
     first = [decision(flow, row, output, words, "expert")]
     if flow.change(row, output):
         first += [*_units(flow, row, output, words), _chain(flow, row, output, words)]

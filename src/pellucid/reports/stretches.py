@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pellucid.records.answer import Answer
+from pellucid.records.explanation import Explanation
 from pellucid.records.players import Players
 from pellucid.records.series import SeriesAxes
 
@@ -54,6 +55,24 @@ def stretch_of(players: Players, row: int, player: int) -> Stretch | None:
         return None
     one = len(channels) == 1 and axes.is_named
     return Stretch(int(channels[0]) if one else None, int(steps[0]), int(steps[-1]) + 1)
+
+
+def summed(record: Explanation, row: int, output: int, words: Words) -> list[tuple[str, float]]:
+    """What many small players of a series are told by: stretches of them with their sums, the largest first.
+
+    Empty for other rows, and where the players are few enough to be told themselves.
+    """
+    players, axes = record.players, record.players.axes
+    names = players.of(row)
+    if axes is None or len(names) <= TOLD or record.pooling != "sum":
+        return []
+    labels = players.labels[0 if players.is_shared else row]
+    values = record.attributions[row, : len(names), output]
+    shares = players.spread(values / np.bincount(labels[labels >= 0], minlength=len(names)), row)
+    found = [
+        (stretch.told(axes, words), total) for stretch, total in windows(axes.by_channel(shares.reshape(-1)), axes)
+    ]
+    return sorted(found, key=lambda each: -abs(each[1]))
 
 
 def windows(values: np.ndarray, axes: SeriesAxes) -> Iterator[tuple[Stretch, float]]:
