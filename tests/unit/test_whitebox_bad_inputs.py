@@ -110,10 +110,12 @@ def test_scripted_networks(method: str, make: Callable[[nn.Module], Any]) -> Non
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_near_single(method: str, dtype: torch.dtype) -> None:
     net, x = Net().eval().to(dtype), rows().to(dtype)
-    found = np.asarray(explained(net, x, method).values)
-    due = np.asarray(explained(Net().to(dtype).float().eval(), x.float(), method).values)
+    found, due = explained(net, x, method), explained(Net().to(dtype).float().eval(), x.float(), method)
     assert net.conv.weight.dtype == dtype
-    assert np.abs(found - due).max() <= 0.05 * np.abs(due).max()
+    allowed = 0.05 * np.abs(due.values).max()
+    if method == "smoothgrad":  # rows of other bytes have another noise
+        allowed = allowed + 6 * found.stderr
+    assert (np.abs(found.values - due.values) <= allowed).all()
 
 
 @pytest.mark.parametrize("method", [*WALKS, *SLOPES, "grad_cam", "layer_conductance"])
