@@ -106,6 +106,22 @@ def test_targets_of_each_row_stay_with_it(method, target):
         assert np.allclose(e.full[row], alone.full[0]) and np.allclose(e.base[row], alone.base[0])
 
 
+@pytest.mark.parametrize("method", ["integrated_hessians", "shapley_interactions"])
+def test_interactions_of_texts_are_those_of_each_alone(method):
+    model = pellucid.wrap(Cells().eval(), encoding=WORDS)
+    e = pellucid.explain(model, TEXTS, method, target=1)
+    for row, text in enumerate(TEXTS[:3]):
+        alone = pellucid.explain(model, [text], method, target=1)
+        for place, part in enumerate(e.parts.tolist()):
+            own = [at for at, other in enumerate(alone.parts.tolist()) if _members(other) == _members(part)]
+            found = e.interactions[row, place, 0]
+            assert np.isnan(found) if not own else np.isclose(found, alone.interactions[0, own[0], 0], atol=1e-5)
+
+
+def _members(part) -> list[int]:
+    return [member for member in part if member >= 0]
+
+
 @pytest.mark.parametrize("removal", [Replace(), Hide()])
 def test_the_mean_over_the_words_that_are_there_is_known_in_closed_form(removal):
     """Of a sum over words a word's contribution is its own share; of a mean, with that mean's length."""

@@ -185,8 +185,8 @@ def _arrays(kind: type[Answer], estimates: Parts, rows_in_all: int, T: int) -> d
     for rows, session, estimate in estimates:
         places = np.zeros(1, dtype=int) if kind.everywhere else rows
         for name, array in _named(kind, session, estimate).items():
-            if name in kind.shared:
-                found[name] = array
+            if name in kind.shared:  # of the rows with the most players, which hold those of all others
+                found[name] = max(found.get(name, array), array, key=np.size)
                 continue
             laid = np.moveaxis(array.reshape(len(places), T, *array.shape[1:]), 1, -1)
             laid = kind.beside(name, laid, estimate.notes, estimates[0][2].notes)
