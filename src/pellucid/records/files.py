@@ -105,16 +105,6 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
     write_bytes(path, pack_arrays(arrays))
 
 
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read an NPZ written by :func:`write_arrays`; object arrays are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # numpy raises many kinds for a damaged archive
-        why = f"reading it ended with {type(error).__name__}"  # numpy's own text advises unpickling
-        raise StoreError("the array file is damaged or not ours", where=str(path), why=why) from error
-
-
 def read_array(path: str | os.PathLike[str]) -> np.ndarray:
     """Read one array from an NPY file; object arrays are refused."""
     try:
