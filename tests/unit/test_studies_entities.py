@@ -187,6 +187,16 @@ def test_the_report_names_the_entities_and_marks_their_words(study: Study):
     assert "The model gives “" in page and "” in this text the value" in page
 
 
+def test_a_study_read_from_its_folder_has_its_tables_in_the_same_order(study: Study):
+    from pellucid.reports import html
+
+    assert study.folder is not None
+    page = html.render([pellucid.open(study.folder)])
+    told = page[page.index("By type of entity") :]
+    assert told.index("<bdi>type</bdi>") < told.index("<bdi>entities</bdi>") < told.index("<bdi>precision</bdi>")
+    assert told.index("<bdi>mistake</bdi>") < told.index("<bdi>example</bdi>")
+
+
 def test_numbered_tags_of_a_folder_are_given_names(tmp_path: Path):
     pytest.importorskip("transformers")
     from language_models import built

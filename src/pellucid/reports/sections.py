@@ -19,6 +19,11 @@ from .overview import warning
 from .stretches import is_series
 from .words import Words, cell, cut, number, percent, quoted
 
+# The order of columns in tables of findings, which a kept study has forgotten.
+FIRST = (
+    *("type", "average", "mistake", "class", "slice", "truth", "entities", "rows", "predicted"),
+    *("precision", "recall", "f1", "times", "share", "example"),
+)
 OPEN = ("types",)  # tables of findings that are not folded up
 COLUMNS, TILES, CODE = 12, 5, 4000
 OUTPUTS = 6  # columns of the table of words
@@ -81,7 +86,7 @@ def _performance(chapter: Chapter) -> Section | None:
         entry["pictures"] = pictures
         entry["tables"] = [
             _finding_table(name, lines, words)
-            for name, lines in finding.tables.items()
+            for name, lines in sorted(finding.tables.items(), key=lambda table: table[0] not in OPEN)
             if lines and name != "confusion"
         ]
         if len(listed) > TILES:
@@ -95,6 +100,8 @@ def _performance(chapter: Chapter) -> Section | None:
 def _finding_table(name: str, lines: Sequence[Mapping[str, Any]], words: Words) -> Grid:
     """One of a finding's tables, its headings and kinds of mistakes in the reader's words."""
     said = [{**line, "mistake": words(f"mistake_{line['mistake']}")} if "mistake" in line else line for line in lines]
+    place = {column: number for number, column in enumerate(FIRST)}
+    said = [dict(sorted(line.items(), key=lambda cell: place.get(cell[0], len(FIRST)))) for line in said]
     table = grid_of(said, words.table(name))
     columns = [words.column(column) for column in table.columns]
     return replace(table, columns=columns, folded=name not in OPEN)
