@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 import xml.etree.ElementTree as ElementTree
 import zlib
@@ -300,3 +301,15 @@ def test_the_bundle_can_stand_in_a_page_and_brings_the_interpreter():
 
 def test_there_are_enough_nasty_names():
     assert len(nasty_names()) >= 200
+
+
+def test_a_figure_saved_by_itself_runs_no_name(tmp_path):
+    """Altair puts a chart into a script as it stands: what a column is called must not end it."""
+    markup = [name for name in nasty_names() if "<" in name]
+    assert any("</script" in name for name in markup)
+    for name in markup:
+        make.table(rename=lambda _, name=name: name).plot().save(tmp_path / "figure.html")
+        page = (tmp_path / "figure.html").read_text(encoding="utf-8").lower()
+        scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+        assert len(scripts) == page.count("<script") == page.count("</script") and "$schema" in scripts[-1], name
+        assert "<!--" not in scripts[-1]

@@ -19,6 +19,8 @@ from pellucid.records.sets import Sets
 from pellucid.records.study import Study
 from pellucid.records.trace import Trace
 
+from .figures.theme import by_itself
+
 KINDS = ("bar", "waterfall", "force", "image", "text", "answer", "series", "beeswarm", "summary")
 """The figures of an explanation by name: seven of one row (bars, of all rows where none is named), two of all rows."""
 
@@ -59,7 +61,7 @@ def plot_explanation(explanation: Explanation, kind: str = "auto", row: int | No
         chart = draw(explanation, row or 0, **options)
     if is_attention(explanation):
         chart = chart.properties(title=Words(options.get("language", "en"))("attention_title"))
-    return chart.properties(background="white")  # it may be saved and shown anywhere
+    return by_itself(chart)
 
 
 @register("text", Explanation)
@@ -84,7 +86,7 @@ def plot_interactions(e: Interactions, kind: str = "heatmap", row: int = 0, **op
     drawn = {"heatmap": figures.heatmap, "network": figures.network}
     if kind not in drawn:
         raise UnknownName.among("figure of interactions", kind, drawn)
-    return drawn[kind](e, row, **options).properties(background="white")
+    return by_itself(drawn[kind](e, row, **options))
 
 
 @register("text", Interactions)
@@ -107,7 +109,7 @@ def plot_rules(rules: Rules, row: int = 0, **options: Any) -> Any:
     from . import figures
 
     draw = figures.rule_overlay if figures.is_image(rules) else figures.rule_list
-    return draw(rules, row, **options).properties(background="white")
+    return by_itself(draw(rules, row, **options))
 
 
 @register("text", Rules)
@@ -130,7 +132,7 @@ def plot_sets(sets: Sets, row: int = 0, **options: Any) -> Any:
     from . import figures
 
     draw = figures.rule_overlay if figures.is_image(sets) else figures.set_list
-    return draw(sets, row, **options).properties(background="white")
+    return by_itself(draw(sets, row, **options))
 
 
 @register("text", Sets)
@@ -152,7 +154,7 @@ def plot_importance(importance: Importance, **options: Any) -> Any:
     """Bars with their intervals, the most important first."""
     from . import figures
 
-    return figures.overall(importance, **options).properties(background="white")
+    return by_itself(figures.overall(importance, **options))
 
 
 @register("text", Importance)
@@ -175,7 +177,7 @@ def plot_trace(trace: Trace, row: int = 0, **options: Any) -> Any:
     """A row's strongest units as bars."""
     from . import figures
 
-    return figures.strongest_units(trace, row, **options).properties(background="white")
+    return by_itself(figures.strongest_units(trace, row, **options))
 
 
 @register("text", Trace)
@@ -197,7 +199,7 @@ def plot_flow(flow: Flow, row: int = 0, **options: Any) -> Any:
     """What passes from the inputs through the layers to the output, as a flow figure."""
     from . import figures
 
-    return figures.decision_flow(flow, row, **options).properties(background="white")
+    return by_itself(figures.decision_flow(flow, row, **options))
 
 
 @register("text", Flow)
@@ -219,7 +221,7 @@ def plot_attention(maps: AttentionMaps, row: int = 0, **options: Any) -> Any:
     """A row's maps, layers by heads."""
     from . import figures
 
-    return figures.attention_grid(maps, row, **options).properties(background="white")
+    return by_itself(figures.attention_grid(maps, row, **options))
 
 
 @register("text", AttentionMaps)
@@ -249,7 +251,7 @@ def plot_inspection(found: Inspection, kind: str = "units", **options: Any) -> A
     }  # fmt: skip
     if kind not in drawn:
         raise UnknownName.among("figure of an inspection", kind, drawn)
-    return drawn[kind](found, **options).properties(background="white")
+    return by_itself(drawn[kind](found, **options))
 
 
 @register("text", Inspection)
@@ -272,8 +274,8 @@ def plot_recording(found: Recording, kind: str = "weights", name: str | None = N
     from .figures import recording
 
     if name is None:
-        return recording.spread_over_epochs(found, kind, **options).properties(background="white")
-    return recording.histograms(found, kind, name, **options).properties(background="white")
+        return by_itself(recording.spread_over_epochs(found, kind, **options))
+    return by_itself(recording.histograms(found, kind, name, **options))
 
 
 @register("text", Recording)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,8 @@ SERIES = ("#0072b2", "#d1670b", "#009e73", "#b55a93", "#3aa0d8", "#8a6d00", "#5b
 DIVERGING = ("#174f87", "#7fb2dd", "#f4f4f2", "#f0a868", "#a8480a")
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", sans-serif'
 WIDTH, STEP = 480, 27
+ENDING = re.compile(r"<(?=/?script|!--)", re.IGNORECASE)
+"""What ends a script, or changes how its end is read, in HTML."""
 
 
 def config(
@@ -66,6 +69,26 @@ def themed(chart: Figure, description: str, place: str = "stretch") -> Figure:
         finished.params = [alt.param(name="narrow", value=False).param]  # pyright: ignore[reportAttributeAccessIssue]
     finished.config = config()  # pyright: ignore[reportAttributeAccessIssue]
     return finished
+
+
+def by_itself(chart: Figure) -> Figure:
+    """The chart as it leaves the house, to be saved or shown anywhere: on white, and harmless in altair's own pages.
+
+    Those hold it in a script, word for word, where a column named ``</script>…`` would end the script and begin markup:
+    an invisible sign stands behind such a ``<``.
+    """
+    finished = chart.properties(background="white")
+    told = finished.to_dict()
+    harmless = _harmless(told)
+    return finished if harmless == told else type(finished).from_dict(harmless)
+
+
+def _harmless(part: Any) -> Any:
+    if isinstance(part, str):
+        return ENDING.sub("<\u2060", part)
+    if isinstance(part, dict):
+        return {_harmless(name): _harmless(value) for name, value in part.items()}
+    return [_harmless(value) for value in part] if isinstance(part, list) else part
 
 
 def table(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
