@@ -71,7 +71,7 @@ def themed(chart: Figure, description: str, place: str = "stretch") -> Figure:
     return finished
 
 
-def by_itself(chart: Figure) -> Figure:
+def by_itself(chart: Any) -> Any:
     """The chart as it leaves the house, to be saved or shown anywhere: on white, and harmless in altair's own pages.
 
     Those hold it in a script, word for word, where a column named ``</script>…`` would end the script and begin markup:
