@@ -255,6 +255,31 @@ def test_a_network_is_told_where_raw_series_end():
     assert len(pellucid.explain(filled, ragged(), **asked)) == N
 
 
+@pytest.mark.parametrize("method", ["saliency", "integrated_gradients"])
+@pytest.mark.parametrize("time", ["first", "last"])
+def test_what_one_short_series_is_filled_up_with_is_no_step_of_it(method, time):
+    """Alone in its batch a series has the same steps, and the same answers, as beside longer ones."""
+
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.out = nn.Linear(2 * T, 2)
+
+        def forward(self, x):
+            return self.out(x.flatten(1)).tanh()
+
+    encoding = SeriesEncoding.fit(raw(), steps=T, fill=0.0, time=time)
+    model, short = pellucid.wrap(Whole(), encoding=encoding), RAW[1][:, :9]
+    alone = pellucid.explain(model, pellucid.Series([short], NAMES), method, target=1)
+    beside = pellucid.explain(model, pellucid.Series([RAW[0], short], NAMES), method, target=1)
+    names = [f"{name}, step {step}" for name in NAMES for step in range(9)]
+    assert alone.players.of(0) == beside.players.of(1) == tuple(names)
+    assert alone.values.shape == (1, 18)
+    np.testing.assert_allclose(alone.values[0], beside.values[1, :18], atol=1e-6)
+    assert np.isnan(beside.values[1, 18:]).all()
+
+
 def test_rows_of_another_kind_are_refused(net):
     model = pellucid.wrap(net, encoding=SeriesEncoding.fit(raw()))
     with pytest.raises(EncodingError, match=r"raw series are needed, not a DataFrame"):

@@ -111,9 +111,9 @@ class Steps(SeriesUnits):
 
     def make(self, inputs: Inputs, encoding: Any = None) -> Players:
         players = super().make(inputs, encoding)
-        if self.channels == "together" or not players.is_shared:
-            return players
         order = players.labels[0]  # players in the order of the elements, so that values have the rows' own shape
+        if self.channels == "together" or not players.is_shared or (order < 0).any():  # the filling is nobody's
+            return players
         return replace(players, labels=np.arange(len(order))[None], names=(tuple(players.of(0)[i] for i in order),))
 
     def cuts(self, series: np.ndarray, axes: SeriesAxes) -> list[np.ndarray]:
