@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import pellucid
 from pellucid.data.encoding import Encoding
 from pellucid.doors.wrap import wrap
+from pellucid.players import ColumnGroups
 from pellucid.records.errors import PellucidError
 from pellucid.records.rules import Rules
 
@@ -108,6 +109,22 @@ def test_lime_moves_known_numbers_and_redraws_missing_ones() -> None:
     np.testing.assert_allclose(found.values[0, [0, 2, 3]], known, atol=0.1)
     drawn = 3.0 - np.mean([-1.0, 3.0, 2.0])  # what a missing income is worth beside a drawn one
     assert abs(found.values[0, 1] - drawn) < 0.3
+
+
+@pytest.mark.parametrize("players", [None, ColumnGroups({"both": ["x0", "x1"]})])
+def test_lime_sees_drawn_numbers_as_they_were_and_as_others(players: ColumnGroups | None) -> None:
+    """Of numbers that are drawn anew, since cells are missing or are drawn together, none is ever met again."""
+    rng = np.random.default_rng(1)
+    background, rows = rng.normal(size=(40, 3)), rng.normal(size=(6, 3))
+    background[:, :2][rng.random((40, 2)) < 0.25] = np.nan
+    rows[0, 0] = rows[1, 1] = np.nan
+    plane = np.array([3.0, 0.0, 0.0])
+    model = wrap(lambda x: np.where(np.isnan(x), [4.0, 0.0, 0.0], x * plane).sum(1), missing="model-handles")
+    told = [
+        pellucid.explain(model, rows, method, background=background, target=0, players=players, **how).values
+        for method, how in (("lime", {"samples": 4000}), ("exact_shapley", {}))
+    ]
+    np.testing.assert_allclose(*told, atol=0.4)
 
 
 def test_exchanging_missing_cells_for_missing_ones_changes_nothing() -> None:

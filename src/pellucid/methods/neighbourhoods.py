@@ -19,6 +19,8 @@ from ..problem.inputs import mean, same, spread
 Distance = Literal["euclidean", "cosine", "manhattan"]
 APART = 4
 """From so many rows per player on, they are drawn in pairs that lie as far apart as they can."""
+SELDOM = 0.05
+"""A chance below which a drawn state is taken never to be the row's own."""
 AT_ONCE = 2**24
 """Numbers of drawn rows laid out at once."""
 
@@ -197,8 +199,7 @@ class Moved(Neighbourhood):
         points = np.zeros((len(steps), self.session.n))
         points[:, self.moved] = steps
         for player, mine in zip(self.redrawn.tolist(), lots.T, strict=True):
-            own = self.owned[player]
-            others = self._others(item, mine, own)
+            own, others = self.owned[player], self._others(item, mine, player)
             points[:, player] = self._same(self.x[item, own][None], others[None], player)[0] - 1.0
         return points, self._count(points, item)
 
@@ -233,15 +234,20 @@ class Moved(Neighbourhood):
         points[:, self.places] += steps * self.spread.to(row)
         for player, mine in zip(self.redrawn.tolist(), lots.T, strict=True):
             own = torch.from_numpy(self.owned[player])
-            points[:, own] = self._others(item, mine, self.owned[player])
+            points[:, own] = self._others(item, mine, player)
         return points
 
-    def _others(self, item: int, mine: np.ndarray, own: np.ndarray) -> torch.Tensor:
-        """The states ``[·, d]`` of its elements that a player takes by its lots; between two rows it is a coin's."""
-        lots = torch.from_numpy(np.ascontiguousarray(mine)).to(self.x.device)
-        if len(self.draws) > 1:
+    def _others(self, item: int, mine: np.ndarray, player: int) -> torch.Tensor:
+        """The states ``[·, d]`` of its elements that a player takes by its lots.
+
+        Where a draw hardly ever meets the row's own state, of numbers or among two rows, a coin says first whether
+        there is a draw: a line cannot tell what a player does that is never as it was.
+        """
+        own, lots = self.owned[player], torch.from_numpy(np.ascontiguousarray(mine)).to(self.x.device)
+        if len(self.draws) > 1 and 1 - self.effect[item, player] >= SELDOM:
             return self.draws[:, own][(lots * len(self.draws)).long()]
-        return torch.where(lots[:, None] < 0.5, self.draws[:, own], self.x[item, own])
+        drawn = self.draws[:, own][(lots * 2 % 1 * len(self.draws)).long()]
+        return torch.where(lots[:, None] < 0.5, drawn, self.x[item, own])
 
 
 def _draws(
