@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ import pellucid
 from pellucid.backends.saving import export_network, save_weights
 from pellucid.backends.torch_files import load_module
 from pellucid.data.images import ImageEncoding
+from pellucid.data.text_encoding import Vocabulary
 from pellucid.records.errors import LoadError, PellucidError
 from pellucid.removals import Constant
 
@@ -36,6 +38,22 @@ def net():
     torch.manual_seed(0)
     return Two()
 
+
+TEXT_NETWORK = """
+from torch import nn
+
+class Words(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.table, self.out = nn.Embedding(size, 8), nn.Linear(8, 2)
+
+    def forward(self, ids, attention_mask):
+        there = attention_mask[..., None].float()
+        return self.out((self.table(ids) * there).sum(1) / there.sum(1).clamp(min=1))
+
+def made(size):
+    return Words(size)
+"""
 
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
 
@@ -155,3 +173,27 @@ def test_the_output_that_is_meant(tmp_path, net):
     )
     np.testing.assert_allclose(e.values[:, 0], 2 * X[:, 0], atol=1e-5)
     assert e.model == "mine"
+
+
+def test_a_text_network_from_a_factory_and_from_a_program_reads_words(tmp_path, monkeypatch):
+    """What a factory or a ``.pt2`` file gives is asked like the module itself: by tokens and their mask."""
+    (tmp_path / "text_network.py").write_text(TEXT_NETWORK, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    texts = ["good film and fine", "bad film"]
+    words = Vocabulary.of(texts)
+    torch.manual_seed(0)
+    net = importlib.import_module("text_network").made(len(words)).eval()
+    save_weights(net, tmp_path / "net.safetensors")
+    ids = torch.zeros(2, 5, dtype=torch.long)
+    sizes = {0: torch.export.Dim("b"), 1: torch.export.Dim("t")}
+    program = torch.export.export(net, (ids, torch.ones_like(ids)), dynamic_shapes=(sizes, sizes))
+    torch.export.save(program, tmp_path / "net.pt2")
+    asked = {"method": "exact_shapley", "target": 1, "removal": "delete"}
+    due = pellucid.explain(pellucid.wrap(net, encoding=words), texts, **asked).values
+    how = {"weights": tmp_path / "net.safetensors", "arguments": {"size": len(words)}, "encoding": words}
+    for model in (
+        pellucid.load("text_network:made", **how),
+        pellucid.load(tmp_path / "net.pt2", encoding=words),
+    ):
+        found = pellucid.explain(model, texts, **asked).values
+        np.testing.assert_allclose(found, due, atol=1e-6)

@@ -224,7 +224,19 @@ def test_hidden_words_that_are_read_as_padding_are_told(method: str):
 
     assert told(Untold()) and not told(Untold(), removal=Replace())
     assert not told(Typed()) and not told(Blank())
-    assert not told(Untold(), "integrated_gradients")  # a hidden word is a vector of zeros there
+    assert told(Untold(), "integrated_gradients")
+
+
+@pytest.mark.parametrize("removal", [Hide(), Replace()])
+def test_gradients_start_where_a_network_that_is_not_told_sees_padding(removal):
+    """Where every word is hidden, and as near as a vector in each place comes to where every word is deleted."""
+    torch.manual_seed(1)
+    model = pellucid.wrap(Untold().eval(), encoding=WORDS)
+    found = pellucid.explain(model, [TEXT], "integrated_gradients", target=0, removal=removal)
+    due = pellucid.explain(model, [TEXT], "exact_shapley", target=0, removal=Hide())
+    np.testing.assert_allclose(found.base, due.base, atol=1e-6)
+    deleted = "deleted_in_place" in [caution.code for caution in found.warnings]
+    assert deleted == isinstance(removal, Replace)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

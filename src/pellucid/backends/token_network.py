@@ -20,6 +20,7 @@ from ..data.text_encoding import HIDDEN, NOTHING, TextEncoding, Tokenized
 from ..problem.model import Embedded, Output, Place, Rows, Visitor
 from ..records.errors import InputError, ModelError
 from ..records.messages import Caution
+from .arguments import exported_keywords
 from .devices import beside
 from .dropout import Dropping
 from .places import places_of, visited
@@ -105,6 +106,8 @@ class TokenNetwork(nn.Module):
         asked = inspect.signature(inner.forward).parameters
         named = [name for name, one in asked.items() if name != MASK or one.default is Parameter.empty]
         self.names = tuple(told) or tuple(named)
+        keywords = exported_keywords(inner)
+        self.by_place = () if keywords is None else tuple(name for name in self.names if name not in keywords)
         needed = any(name in asked and asked[name].default is Parameter.empty for name in TOLD_TYPES)
         needed = needed or any(name in told for name in TOLD_TYPES)
         self.needs_types = needed or hasattr(getattr(inner, "config", None), "type_vocab_size")
@@ -142,7 +145,11 @@ class TokenNetwork(nn.Module):
             here = (tokens != NOTHING).to(torch.int64)  # a hidden token has padding's number, and keeps its place
             more["position_ids"] = here.cumsum(1) * here + self.before_first
         first = next((name for name in IDS if name in self.names), None)
-        return self.inner(ids, **more) if first is None else self.inner(**{first: ids}, **more)
+        if first is None:
+            return self.inner(ids, **more)
+        given = {first: ids, **more}
+        ordered = [given.pop(name) for name in self.by_place if name in given]
+        return self.inner(*ordered, **given)
 
     def _spelt_out(self, there: Tensor) -> Tensor:
         """The mask ``Bool[b, 1, T, T]`` of a network of transformers, which branches on the values of a shorter one.
@@ -339,14 +346,17 @@ class TokenModel(_AroundUsers):
             return None
         path = next(name for name, part in self.user.named_modules() if part is lookup)
 
+        fills = self.fills_up(rows)
+
         def look_up(tokens: Tensor) -> Tensor:
+            """What is not there is nothing to a network that is told so, and padding to any other."""
             with torch.no_grad():
                 tokens = tokens.to(lookup.weight.device)
-                found = nn.functional.embedding(tokens.clamp(min=0), lookup.weight)
-                return torch.where((tokens >= 0)[..., None], found, 0.0).detach()
+                found = nn.functional.embedding(torch.where(tokens >= 0, tokens, self.network.pad), lookup.weight)
+                return torch.where((tokens >= 0)[..., None], found, 0.0).detach() if fills else found.detach()
 
         self._behind.labels = self.labels  # which may have been named since
-        return Embedded(self._behind, VECTORS, look_up, path, self.fills_up(rows))
+        return Embedded(self._behind, VECTORS, look_up, path, fills)
 
     def _lookup_asked_for(self, rows: Mapping[str, Tensor]) -> nn.Module | None:
         """Of a module that does not name it: the only embedding that is asked for the tokens themselves."""

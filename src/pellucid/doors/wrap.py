@@ -97,10 +97,12 @@ def _wrapped(
     if parameters is not None:
         return JaxModel(_taking_parameters(model), parameters, name=name, labels=labels, encoding=found, output=chosen)
     if isinstance(model, LoadedModule):
-        return TorchModel(
-            model.module, name=name, labels=labels, encoding=found, output=chosen, fixed_batch=model.batch,
-            names=model.input_names, fixed_mode=model.training,
+        text = isinstance(found, TextEncoding)
+        made = TorchModel(
+            model.module, name=name, labels=None if text else labels, encoding=None if text else found, output=chosen,
+            fixed_batch=model.batch, names=model.input_names, fixed_mode=model.training,
         )  # fmt: skip
+        return _of_tokens(made, found, labels) if text else made
     if is_tensorflow(model):
         return TensorFlowModel(model, name=name, labels=labels, encoding=found, output=chosen)
     if is_keras(model):

@@ -19,8 +19,6 @@ from ..records.messages import Caution
 from ..records.players import Players
 from .engine import answers, shared_rows
 
-HIDDEN = "hidden_is_padding"
-"""What is said of hidden tokens, which are vectors of zeros here."""
 TRIED = 8
 """Rows on which two precisions are compared, or the embedding is looked for."""
 
@@ -85,7 +83,6 @@ def _by_embeddings(problem: Problem) -> Problem:
         return problem
     if found is None:
         return problem
-    told = [caution for caution in problem.cautions if caution.code != HIDDEN]
     (tokens,) = inputs.elements
     vectors = found.look_up(inputs.tensors[tokens])
     labels = np.repeat(problem.players.labels, vectors.shape[-1], axis=1)
@@ -97,8 +94,13 @@ def _by_embeddings(problem: Problem) -> Problem:
         players=replace(problem.players, labels=labels, layout=()),
         removal=_OfTokens(removal, found, vectors.shape[-1]),
         kind="tensor",
-        cautions=(*told, Caution.of("by_embeddings", "note", layer=found.layer)),
+        cautions=(*problem.cautions, *_told(removal, found)),
     )
+
+
+def _told(removal: TensorRemoval, found: Embedded) -> list[Caution]:
+    told = [Caution.of("by_embeddings", "note", layer=found.layer)]
+    return [*told, Caution.of("deleted_in_place", "note")] if removal.deletes else told
 
 
 def _same_rows(tensors: Mapping[str, Tensor], inputs: Inputs, **known: Any) -> Inputs:

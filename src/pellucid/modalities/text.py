@@ -267,6 +267,10 @@ class OfTokens(TensorRemoval):
     asked: Replace | Hide
     kinds: ClassVar[tuple[str, ...]] = ("text",)
 
+    @property
+    def deletes(self) -> bool:
+        return self.token == NOTHING
+
     def settings(self) -> dict[str, Any]:
         return self.asked.settings()
 

@@ -55,6 +55,11 @@ class TensorRemoval(Removal):
     conditional: ClassVar[bool] = False
     """Whether what stands for the absent depends on what is present."""
 
+    @property
+    def deletes(self) -> bool:
+        """Whether what is absent leaves no place behind."""
+        return False
+
     def cut(self, elements: np.ndarray, width: int) -> TensorRemoval:
         """The same for rows that have only some, ``Int[D']``, of ``width`` elements."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
