@@ -188,12 +188,14 @@ def test_a_text_network_from_a_factory_and_from_a_program_reads_words(tmp_path, 
     sizes = {0: torch.export.Dim("b"), 1: torch.export.Dim("t")}
     program = torch.export.export(net, (ids, torch.ones_like(ids)), dynamic_shapes=(sizes, sizes))
     torch.export.save(program, tmp_path / "net.pt2")
+    words.save(tmp_path / "words.json")
+    assert vars(Vocabulary.load(tmp_path / "words.json")) == vars(words)
     asked = {"method": "exact_shapley", "target": 1, "removal": "delete"}
     due = pellucid.explain(pellucid.wrap(net, encoding=words), texts, **asked).values
     how = {"weights": tmp_path / "net.safetensors", "arguments": {"size": len(words)}, "encoding": words}
     for model in (
         pellucid.load("text_network:made", **how),
-        pellucid.load(tmp_path / "net.pt2", encoding=words),
+        pellucid.load(tmp_path / "net.pt2", encoding=tmp_path / "words.json"),
     ):
         found = pellucid.explain(model, texts, **asked).values
         np.testing.assert_allclose(found, due, atol=1e-6)

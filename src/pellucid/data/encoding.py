@@ -194,23 +194,29 @@ class Encoding:
 
 
 def load_encoding(path: str | os.PathLike[str]) -> Any:
-    """The encoding in a JSON file, by its field ``kind``: "table", "image" or "series".
+    """The encoding in a JSON file, by its field ``kind``: "table", "image", "series" or "vocabulary".
 
     Nothing is imported because the file names it. Raises EncodingError for another kind, StoreError
     for a damaged file.
     """
     from .images import ImageEncoding
     from .series_encoding import SeriesEncoding
+    from .text_encoding import Vocabulary
 
     content = read_json(path)
     kind = content.get("kind") if isinstance(content, Mapping) else None
-    kinds: dict[Any, Any] = {"table": Encoding, "image": ImageEncoding, "series": SeriesEncoding}
+    kinds: dict[Any, Any] = {
+        "table": Encoding,
+        "image": ImageEncoding,
+        "series": SeriesEncoding,
+        "vocabulary": Vocabulary,
+    }
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind].from_dict(content, str(path))
     raise EncodingError(
         f"the file holds no encoding of a known kind ({shorten(kind)!r})",
         where=str(path),
-        fix="give a file that the save() of an Encoding, ImageEncoding or SeriesEncoding wrote",
+        fix="give a file that the save() of an Encoding, ImageEncoding, SeriesEncoding or Vocabulary wrote",
     )
 
 

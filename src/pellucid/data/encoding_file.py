@@ -88,6 +88,19 @@ class SeriesFile(_Strict):
         return self
 
 
+class VocabularyFile(_Strict):
+    """A vocabulary of words; see :class:`pellucid.data.text_encoding.Vocabulary`."""
+
+    kind: Literal["vocabulary"]
+    version: Literal[1]
+    words: dict[str, Annotated[int, Field(ge=0, lt=2**31)]] = Field(max_length=10**7)
+    pad: Annotated[int, Field(ge=0, lt=2**31)]
+    unknown: Annotated[int, Field(ge=0, lt=2**31)]
+    mask: str | None
+    lower: bool
+    most: Annotated[int, Field(ge=1, le=10**7)] | None
+
+
 Kind = TypeVar("Kind", bound=BaseModel)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..measures.vocabulary import UNSPACED
 from ..records.errors import InputError, shorten
+from ..records.files import read_json, write_json
 from ..records.messages import Caution
 
 NOTHING, HIDDEN = -1, -2
@@ -152,6 +154,27 @@ class Vocabulary(TextEncoding):
         counts = Counter(word for text in texts for word in WORD.findall(text.lower() if lower else text))
         kept = [word for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:size]]
         return cls({word: number for number, word in enumerate(kept, 2)}, lower=lower, **settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        own = ("words", "pad", "unknown", "mask", "lower", "most")
+        return {"kind": "vocabulary", "version": 1} | {name: value for name, value in vars(self).items() if name in own}
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "") -> Vocabulary:
+        """Read what :meth:`to_dict` gave. Raises EncodingError naming the field that is wrong."""
+        from .encoding_file import VocabularyFile, validated
+
+        settings = dict(validated(VocabularyFile, data, where))
+        return cls(**{name: value for name, value in settings.items() if name not in ("kind", "version")})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the vocabulary as JSON."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
+        """Read what :meth:`save` wrote. Raises StoreError or EncodingError naming the file."""
+        return cls.from_dict(read_json(path), str(path))
 
     def __len__(self) -> int:
         """One more than the largest number: the rows that an embedding needs."""

@@ -36,6 +36,12 @@ def summary(study: Study, words: Words) -> str:
     return ("" if words.language == "zh" else " ").join(parts)
 
 
+def _is_ahead(study: Study, method: str) -> bool:
+    """Whether a method was told from the controls by some metric, and no control did better by any."""
+    verdicts = [score.verdict for score in study.scores if score.method == method and score.controls]
+    return "ok" in verdicts and "control is better" not in verdicts
+
+
 def facts(study: Study, words: Words) -> list[tuple[str, str, str]]:
     """The figures of a study's head: (name, value, note). Warnings are all that the page lists, notes among them."""
     found = []
@@ -44,7 +50,9 @@ def facts(study: Study, words: Words) -> list[tuple[str, str, str]]:
         found.append((words.metric(name), number(triple[0]), interval(triple)))
     best = leading(study)
     if best:
-        found.append((words("fact_best"), words.method(best), words("fact_best_note") if study.scores else ""))
+        found.append(
+            (words("fact_best"), words.method(best), words("fact_best_note") if _is_ahead(study, best) else "")
+        )
     told = [severity for severity, _ in dict.fromkeys((c.severity, words.of(c)) for c in study.ranked_warnings)]
     counts = {severity: told.count(severity) for severity in ("red", "yellow", "note")}
     found.append((words("fact_warnings"), str(len(told)), words("fact_warnings_note", **counts)))
