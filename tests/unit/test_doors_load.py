@@ -15,7 +15,7 @@ from pellucid.backends.saving import export_network, save_weights
 from pellucid.backends.torch_files import load_module
 from pellucid.data.images import ImageEncoding
 from pellucid.data.text_encoding import Vocabulary
-from pellucid.records.errors import LoadError, PellucidError
+from pellucid.records.errors import EncodingError, LoadError, PellucidError
 from pellucid.removals import Constant
 
 
@@ -199,3 +199,11 @@ def test_a_text_network_from_a_factory_and_from_a_program_reads_words(tmp_path, 
     ):
         found = pellucid.explain(model, texts, **asked).values
         np.testing.assert_allclose(found, due, atol=1e-6)
+
+
+def test_a_table_given_to_a_network_of_texts_is_asked_which_column_is_the_text(tmp_path):
+    (tmp_path / "news.csv").write_text("text,label\ngood film,a\nbad film,b\ngood,a\nbad,b\n", encoding="utf-8")
+    words = Vocabulary.of(["good film", "bad film"])
+    model = pellucid.wrap(nn.Sequential(nn.Embedding(len(words), 2)), encoding=words)
+    with pytest.raises(EncodingError, match=r"reads texts, and these data are a table of text.*text='review'"):
+        pellucid.explain(model, pellucid.read(tmp_path / "news.csv", label="label"), "occlusion")

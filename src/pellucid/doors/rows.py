@@ -59,6 +59,11 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     if not isinstance(rows, Dataset):
         return _read(model, rows, shown)
     taken = refuse_label(model, rows)
+    if isinstance(model.encoding, TextEncoding) and rows.is_table:
+        raise EncodingError(
+            f"{model.name} reads texts, and these data are a table of {', '.join(map(shorten, taken[:5]))}",
+            fix="say which column is the text: pellucid.read(path, text='review')",
+        )
     read = _read(model, rows, shown)
     return replace(read, cautions=(*read.cautions, *namesakes(taken, rows.label)))
 

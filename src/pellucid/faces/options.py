@@ -96,6 +96,7 @@ TYPED = (
     ),
     ("give background=rows", "give --background, e.g. --background train"),
     ("pellucid.wrap(model, encoding=…)", "--encoding encoding.json"),
+    ("pellucid.read(path, text='review')", "--read text=review"),
     (
         "are these rows what it takes? A single row needs a leading dimension: row[None]",
         "are these rows what it takes? Raw columns need --encoding, and a label left among them is named by --label",
