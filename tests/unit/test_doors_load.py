@@ -207,3 +207,23 @@ def test_a_table_given_to_a_network_of_texts_is_asked_which_column_is_the_text(t
     model = pellucid.wrap(nn.Sequential(nn.Embedding(len(words), 2)), encoding=words)
     with pytest.raises(EncodingError, match=r"reads texts, and these data are a table of text.*text='review'"):
         pellucid.explain(model, pellucid.read(tmp_path / "news.csv", label="label"), "occlusion")
+
+
+def test_code_may_name_a_model_itself(tmp_path, monkeypatch):
+    """A function that is given a batch, a module or an estimator that stands in somebody's code."""
+    source = """
+import torch
+from sklearn.linear_model import LinearRegression
+def longest(texts): return [float(len(text)) for text in texts]
+net = torch.nn.Linear(2, 1)
+line = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+def nothing(): return 3
+"""
+    (tmp_path / "own_models.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = pellucid.explain(pellucid.load("own_models:longest"), ["a bc"], "exact_shapley")
+    assert found.full[0] == 4 and pellucid.load("own_models:longest").name == "longest"
+    assert pellucid.explain(pellucid.load("own_models:net"), torch.zeros(1, 2), "saliency").values.shape == (1, 2)
+    assert pellucid.explain(pellucid.load("own_models:line"), np.ones((1, 1)), "occlusion").full[0] == pytest.approx(2)
+    with pytest.raises(LoadError, match="a factory was given without weights"):
+        pellucid.load("own_models:nothing")

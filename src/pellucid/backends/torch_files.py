@@ -268,7 +268,9 @@ def load_with_factory(
     Weights are safetensors, or a ``state_dict`` saved by ``torch.save`` (read with
     ``weights_only=True``). Every key and shape must agree.
     """
-    build = _imported(factory) if isinstance(factory, str) else factory
+    build = imported(factory) if isinstance(factory, str) else factory
+    if not callable(build):
+        raise LoadError(f"{factory!r} is not a function")
     label = factory if isinstance(factory, str) else getattr(factory, "__qualname__", "the factory")
     with torch.random.fork_rng(devices=[]):  # building draws first weights, which must not move the caller's dice
         try:
@@ -285,8 +287,8 @@ def load_with_factory(
     return _described(module)
 
 
-def _imported(name: str) -> Callable[..., Any]:
-    """The function that ``package.module:function`` names."""
+def imported(name: str) -> Any:
+    """What ``package.module:name`` names: a function, or any other object of the caller's code."""
     package, _, inner = name.partition(":")
     if not inner or not all(part.isidentifier() for part in (package + "." + inner).split(".")):
         raise LoadError(f"{shorten(name)!r} does not name a factory", fix='write it as "package.module:function"')
@@ -296,10 +298,8 @@ def _imported(name: str) -> Callable[..., Any]:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise LoadError(
-            f"could not import the factory {name!r}", why=str(error), fix="is its folder on the Python path?"
+            f"could not import {name!r}", why=str(error), fix="is its folder on the Python path?"
         ) from error
-    if not callable(found):
-        raise LoadError(f"{name!r} is not a function")
     return found
 
 

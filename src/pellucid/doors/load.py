@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..backends.dropout import Draws
+from ..backends.estimator import asked
 from ..backends.skops_files import load_estimator, refuse_pickled
-from ..backends.torch_files import Factory, LoadedModule, kind_of, load_module
+from ..backends.torch_files import Factory, LoadedModule, imported, kind_of, load_module
 from ..backends.transformers_files import is_folder, open_folder
 from ..problem.model import Model
 from ..records.errors import LoadError
@@ -78,7 +82,8 @@ def load(
     path: an exported program (``.pt2``), an ONNX network (``.onnx``), a Keras network (``.keras``,
         ``.h5``), a scikit-learn estimator (``.skops``), a file that says where a model is served
         (``endpoint.yaml``), or the code that builds the network, ``"package.module:factory"`` or the function itself,
-        together with ``weights=``.
+        together with ``weights=``. Without weights it may name the model itself: a function that is given a batch, a
+        module, an estimator.
     encoding: how raw rows become the network's inputs, as in :func:`pellucid.wrap`. It is never guessed and never
         looked for: a file that happens to lie beside the weights is not read.
     outputs: names of the outputs.
@@ -95,7 +100,12 @@ def load(
     how: dict[str, Any] = {"stochastic": stochastic, "missing": missing}
     if callable(path) or FACTORY.fullmatch(os.fspath(path)):
         factory = path if callable(path) else os.fspath(path)
-        found = load_module(factory=factory, weights=weights, arguments=arguments, trust=trust)
+        bare = weights is None and arguments is None
+        named = imported(factory) if bare and isinstance(factory, str) else factory
+        if bare and _is_model(named):
+            found = named
+        else:
+            found = load_module(factory=factory, weights=weights, arguments=arguments, trust=trust)
         label = factory.rpartition(":")[2] if isinstance(factory, str) else getattr(factory, "__name__", "")
     elif weights is not None or arguments is not None:
         given = "weights=" if weights is not None else "arguments="
@@ -117,6 +127,17 @@ def load(
     if isinstance(found, LoadedModule) and not found.training:
         found.module.eval()  # it was loaded to be used; the mode in which it was built or saved says nothing
     return wrap(found, encoding=encoding, outputs=outputs, output=output, name=name or label, **how)
+
+
+def _is_model(named: Any) -> bool:
+    """Whether what code names is a model, and not what builds one: it answers, or has to be given something."""
+    if isinstance(named, (str, type)):
+        return False
+    if isinstance(named, (Model, nn.Module)) or asked(named) is not None:
+        return True
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(named).parameters.values() if callable(named) else ()
+    return any(one.kind in by_place and one.default is inspect.Parameter.empty for one in parameters)
 
 
 def _estimator(path: Path, trust: bool) -> Any:
