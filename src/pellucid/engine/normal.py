@@ -1,4 +1,4 @@
-"""Standard normal numbers as a function of a key and a place: the same on every device, in any order, never kept.
+"""Standard normal numbers as a function of a key and a place: the same bits drawn anywhere, in any order, never kept.
 
 A generator walks from number to number, so that its numbers have to be drawn by a processor and carried to the
 accelerator that uses them, which takes longer than what is done with them there.
