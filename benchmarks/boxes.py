@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import publish
 from report import machine, versions
 
 import pellucid
@@ -213,10 +214,7 @@ def main() -> None:
                 "fresh": True,
             }
             pellucid.audit(network, pictures.data, encoding=encoding, out=given.audits / name, **asked)
-    page = "\n".join(lines(results)) + "\n"
-    print(page)
-    if given.write:
-        PAGE.write_text(page, encoding="utf-8")
+    publish(lines(results), PAGE, given.write)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import publish
 from report import machine, versions
 from torch import nn
 
@@ -252,10 +253,7 @@ def main() -> None:
         known = SETS[name](given.data, given.rows)
         found, left = explained(known)
         results.append((known, scored(known, found), left, time.perf_counter() - began))
-    page = "\n".join(lines(results)) + "\n"
-    print(page)
-    if given.write:
-        PAGE.write_text(page, encoding="utf-8")
+    publish(lines(results), PAGE, given.write)
 
 
 if __name__ == "__main__":

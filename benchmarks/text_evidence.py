@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import publish
 from report import machine, versions
 from torch import Tensor, nn
 
@@ -278,10 +279,7 @@ def main() -> None:
             print(f"{name} is not in {given.data}: left out")
             continue
         results.append(judged(SETS[name](given.data), given.skip, given.rows))
-    page = "\n".join(lines(results)) + "\n"
-    print(page)
-    if given.write:
-        PAGE.write_text(page, encoding="utf-8")
+    publish(lines(results), PAGE, given.write)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from pages import publish
 from report import machine, versions
 from text_evidence import DATA, ROOT, Texts, movies, trained
 
@@ -199,10 +200,7 @@ def main() -> None:
         judged("network", network, texts, marks, given.rows),
         judged("regression", regression(texts), texts, marks, given.rows),
     ]
-    page = "\n".join(lines(results)) + "\n"
-    print(page)
-    if given.write:
-        PAGE.write_text(page, encoding="utf-8")
+    publish(lines(results), PAGE, given.write)
 
 
 if __name__ == "__main__":
