@@ -148,17 +148,20 @@ class Session(Changing, Attending):
 
     def noise(self, question: int, *purpose: int) -> np.random.Generator:
         """A generator that depends on the seed, the method and the row's id alone, not on its place."""
+        return np.random.Generator(np.random.SFC64(self._stream(question, *purpose)))
+
+    def _stream(self, question: int, *purpose: int) -> np.random.SeedSequence:
         identity = int(self.inputs.ids[self.item(question)][:16], 16)
         words = [self.seed, *map(ord, self._key), identity % 2**32, identity >> 32, *purpose]
         # The same bits either way; numpy takes three times as long to read a list.
         entropy = np.array(words, dtype=np.uint32) if max(words) < 2**32 else words
-        return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
+        return np.random.SeedSequence(entropy)
 
     def keys(self) -> np.ndarray:
         """64 bits ``Int64[N]`` of each row, for numbers that are made where they are used: they depend on what
         :meth:`noise` depends on."""
-        streams = (self.noise(row * self.targets) for row in range(len(self)))
-        return np.array([stream.integers(-(2**63), 2**63) for stream in streams])
+        streams = (self._stream(row * self.targets) for row in range(len(self)))
+        return np.concatenate([stream.generate_state(1, np.uint64) for stream in streams]).view(np.int64)
 
     def design(self, build: Callable[..., T], *args: Any) -> T:
         """``build(rng, *args)`` for a design shared by all rows: made once per (seed, method, arguments)."""
