@@ -6,6 +6,7 @@ import importlib
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -227,3 +228,12 @@ def nothing(): return 3
     assert pellucid.explain(pellucid.load("own_models:line"), np.ones((1, 1)), "occlusion").full[0] == pytest.approx(2)
     with pytest.raises(LoadError, match="a factory was given without weights"):
         pellucid.load("own_models:nothing")
+
+
+def test_pictures_given_to_a_network_of_tables_are_refused(tmp_path):
+    frame = pd.DataFrame({"a": np.arange(20.0), "b": np.arange(20.0) ** 2, "y": ["u", "v"] * 10})
+    model = pellucid.wrap(nn.Linear(2, 2), encoding=pellucid.Encoding.fit(pellucid.read(frame, label="y")))
+    np.savez(tmp_path / "pictures.npz", images=np.zeros((20, 1, 8, 8), dtype=np.float32), labels=np.arange(20) % 2)
+    pictures = pellucid.read(tmp_path / "pictures.npz")
+    with pytest.raises(EncodingError, match=r"is of a table, and an item of these data has the shape \(1, 8, 8\)"):
+        pellucid.explain(model, pictures, "occlusion")

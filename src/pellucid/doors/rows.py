@@ -16,6 +16,7 @@ from ..backends.token_network import Posed, TokenModel, refuse_without_encoding
 from ..backends.token_rows import TOKENS, TYPES
 from ..data.asked_text import Asked, as_asked
 from ..data.dataset import Dataset
+from ..data.encoding import Encoding
 from ..data.frame_codes import FrameCodes
 from ..data.image_rows import SIZES, ImageRows
 from ..data.namesakes import namesakes
@@ -59,13 +60,23 @@ def as_inputs(model: Model, rows: Any, shown: bool = True) -> Read:
     if not isinstance(rows, Dataset):
         return _read(model, rows, shown)
     taken = refuse_label(model, rows)
-    if isinstance(model.encoding, TextEncoding) and rows.is_table:
-        raise EncodingError(
-            f"{model.name} reads texts, and these data are a table of {', '.join(map(shorten, taken[:5]))}",
-            fix="say which column is the text: pellucid.read(path, text='review')",
-        )
+    _refuse_other_kind(model, rows)
     read = _read(model, rows, shown)
     return replace(read, cautions=(*read.cautions, *namesakes(taken, rows.label)))
+
+
+def _refuse_other_kind(model: Model, data: Dataset) -> None:
+    """Raise :class:`EncodingError` for a table where texts are read, and for pictures where a table is."""
+    if isinstance(model.encoding, TextEncoding) and data.is_table:
+        raise EncodingError(
+            f"{model.name} reads texts, and these data are a table of {', '.join(map(shorten, data.columns[:5]))}",
+            fix="say which column is the text: pellucid.read(path, text='review')",
+        )
+    if isinstance(model.encoding, Encoding) and len(data.shape) > 1:
+        raise EncodingError(
+            f"the encoding of {model.name} is of a table, and an item of these data has the shape {data.shape}",
+            fix="give the table, or the encoding that belongs to these data",
+        )
 
 
 def refuse_label(model: Model, data: Dataset) -> tuple[str, ...]:
